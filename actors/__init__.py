@@ -1,0 +1,1 @@
+"""The method's objects as Ray actors: placement and streaming around `fusion`, and no mathematics."""

@@ -1,0 +1,29 @@
+"""What every worker process does first, and how weights travel."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def use_device(device: str, threads: int) -> torch.device:
+    """Set the number of CPU threads (part of what decides the bits of a result) and return the device."""
+    torch.set_num_threads(threads)
+    return torch.device(device)
+
+
+def to_arrays(modules: Mapping[str, nn.Module]) -> dict[str, Arrays]:
+    """Each module's state as NumPy arrays, which the object store shares without copying."""
+    return {
+        role: {name: tensor.detach().cpu().numpy().copy() for name, tensor in module.state_dict().items()}
+        for role, module in modules.items()
+    }
+
+
+def to_tensors(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Tensor]:
+    """A state dict again, on the CPU and writable."""
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}

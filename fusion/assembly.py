@@ -1,0 +1,108 @@
+"""Parties and the student, put together from the teachers and the settings: the same in one process and in actors."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+from fusion.augmentation import Augmentation
+from fusion.generator import Generator, GeneratorSettings
+from fusion.methods import Dfmf
+from fusion.networks import ImageSpec, build_classifier
+from fusion.party import Party
+from fusion.schedule import Optimisation, Schedule
+from fusion.seeding import seeded_initialisation
+from fusion.student import Student
+from fusion.teachers import Teacher
+from fusion.vid import Vid
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FusionSettings:
+    """Everything besides the teachers that decides a fusion's result."""
+
+    student: str
+    """The student's network."""
+    assistant: Literal["teacher", "student"] = "teacher"
+    """Whose architecture the assistants have (the paper's Table 3)."""
+    weights: tuple[float, ...] | None = None
+    """w_k in Eq. (1), made to sum to one; None for equal weights."""
+    seed: int = 0
+    method: Dfmf = Dfmf()
+    schedule: Schedule = Schedule()
+    optimisation: Optimisation = Optimisation()
+    generator: GeneratorSettings = GeneratorSettings()
+    augmentation: Augmentation = Augmentation()
+
+    def teacher_weights(self, num_parties: int) -> list[float]:
+        """w_k, summing to one.
+
+        Raises:
+            ValueError: not one weight a party, or none above zero.
+        """
+        weights = self.weights if self.weights is not None else (1.0,) * num_parties
+        if len(weights) != num_parties:
+            raise ValueError(f"{len(weights)} weights for {num_parties} teachers")
+        if min(weights) < 0 or sum(weights) <= 0:
+            raise ValueError("weights must be at least 0 and one of them above 0")
+        return [weight / sum(weights) for weight in weights]
+
+
+def build_party(index: int, num_parties: int, teacher: Teacher, settings: FusionSettings, device: torch.device) -> Party:
+    """Line 1 of Algorithm 1 for party `index`: its teacher and freshly initialised generator and assistant."""
+    network = teacher.network if settings.assistant == "teacher" else settings.student
+    frozen_teacher = teacher.build()
+    with seeded_initialisation(settings.seed, "party", index):
+        generator = Generator(settings.generator, teacher.spec)
+        assistant = build_classifier(network, teacher.spec)
+        vid = Vid(assistant.network.feature_channels, frozen_teacher.network.feature_channels)
+    return Party(
+        index=index,
+        share=settings.schedule.share(num_parties),
+        teacher=frozen_teacher,
+        assistant=assistant,
+        vid=vid,
+        generator=generator,
+        method=settings.method,
+        schedule=settings.schedule,
+        optimisation=settings.optimisation,
+        generator_settings=settings.generator,
+        seed=settings.seed,
+        device=device,
+    )
+
+
+def build_student(teachers: Sequence[Teacher], settings: FusionSettings, device: torch.device) -> Student:
+    """The freshly initialised student beside copies of all teachers."""
+    classifiers = [teacher.build() for teacher in teachers]
+    with seeded_initialisation(settings.seed, "student"):
+        classifier = build_classifier(settings.student, student_spec(teachers))
+        vids = [Vid(classifier.network.feature_channels, one.network.feature_channels) for one in classifiers]
+    return Student(
+        classifier=classifier,
+        teachers=classifiers,
+        names=[teacher.name for teacher in teachers],
+        weights=settings.teacher_weights(len(teachers)),
+        vids=vids,
+        method=settings.method,
+        schedule=settings.schedule,
+        optimisation=settings.optimisation,
+        augmentation=settings.augmentation,
+        seed=settings.seed,
+        device=device,
+    )
+
+
+def student_spec(teachers: Sequence[Teacher]) -> ImageSpec:
+    """The student takes what the teachers take; its normalisation is the mean of theirs."""
+    first = teachers[0].spec
+    return dataclasses.replace(
+        first,
+        mean=_columns_mean([teacher.spec.mean for teacher in teachers]),
+        std=_columns_mean([teacher.spec.std for teacher in teachers]),
+    )
+
+
+def _columns_mean(rows: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    return tuple(sum(column) / len(column) for column in zip(*rows, strict=True))

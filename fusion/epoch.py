@@ -1,0 +1,55 @@
+"""What an engine tells of each epoch of the main phase."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fusion.data.labelled import LabelledImages
+from fusion.evaluation import logits_of, percent
+from fusion.student import Student
+
+GRID_IMAGES = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochReport:
+    """One epoch: mean loss terms, the student's accuracy, and a look at the synthetic images."""
+
+    epoch: int
+    """From 0; -1 is the end of the warm-up."""
+    metrics: Mapping[str, float]
+    accuracy: float | None
+    """In percent, on the evaluation images; None without them, and after the warm-up."""
+    samples: Mapping[str, NDArray[np.uint8]]
+    """By party: images [count, channels, size, size] of the last union batch."""
+
+
+def mean_metrics(records: list[dict[str, float]]) -> dict[str, float]:
+    """Mean over iterations of each metric."""
+    return {name: float(np.mean([record[name] for record in records])) for name in records[0]} if records else {}
+
+
+def party_metrics(names: Sequence[str], metrics: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Loss terms by role and party: ``generator/adv`` of party A becomes ``generator/A/adv``."""
+    return {
+        f"{role}/{name}/{term}": value
+        for name, of_party in zip(names, metrics, strict=True)
+        for role, _, term, value in ((*key.partition("/"), value) for key, value in of_party.items())
+    }
+
+
+def to_uint8(images: torch.Tensor | NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Up to 64 images of the common space as pixels, clipped to [0, 1]."""
+    first = torch.as_tensor(np.array(images[:GRID_IMAGES]) if isinstance(images, np.ndarray) else images[:GRID_IMAGES])
+    return (first.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def student_accuracy(student: Student, evaluation: LabelledImages | None) -> float | None:
+    """Top-1 in percent; None without evaluation images."""
+    if evaluation is None:
+        return None
+    logits = logits_of(student.classifier, evaluation.images, student.device)
+    return percent(logits.argmax(dim=1) == evaluation.labels)

@@ -1,0 +1,99 @@
+"""How good a classifier is: against labels, against the teachers' ensemble, and what it costs."""
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from fusion.data.labelled import LabelledImages
+from fusion.data.partitions import frequent_party
+from fusion.losses import mixture_log_probabilities
+from fusion.networks import Classifier
+
+EVALUATION_BATCH = 500
+
+
+@torch.no_grad()
+def logits_of(classifier: Classifier, images: Tensor, device: torch.device) -> Tensor:
+    """Logits [count, classes] on the CPU for uint8 images; the classifier keeps its mode."""
+    training = classifier.training
+    classifier.eval()
+    batches = [
+        classifier(batch.to(device).float() / 255).logits.float().cpu() for batch in images.split(EVALUATION_BATCH)
+    ]
+    classifier.train(training)
+    return torch.cat(batches)
+
+
+def ensemble_logits(logits: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """The teachers' ensemble: the logarithm of their weighted mean probabilities (temperature 1)."""
+    return mixture_log_probabilities(logits, weights, tau=1.0)
+
+
+def percent(hits: Tensor) -> float:
+    """Share of true entries, in percent."""
+    return 100.0 * float(hits.double().mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Accuracies in percent on a labelled test set."""
+
+    accuracy: float
+    per_class: list[float | None]
+    """In the order of the classes; None for a class without a test image."""
+    per_subset: list[float]
+    """On the classes that are frequent at each party (supplement, Figs. 2 and 3)."""
+
+
+def score(logits: Tensor, test: LabelledImages, num_parties: int) -> Scores:
+    """Top-1 accuracy: over all, per class, and per block of classes that an imbalanced split makes frequent."""
+    hits = logits.argmax(dim=1) == test.labels
+    per_class = [
+        percent(hits[test.labels == label]) if bool((test.labels == label).any()) else None
+        for label in range(len(test.classes))
+    ]
+    owners = torch.from_numpy(frequent_party(len(test.classes), num_parties))[test.labels]
+    per_subset = [percent(hits[owners == party]) if bool((owners == party).any()) else 0.0 for party in range(num_parties)]
+    return Scores(percent(hits), per_class, per_subset)
+
+
+def agreement(logits: Tensor, reference: Tensor) -> float:
+    """Percent of images on which two classifiers name the same class; needs no labels."""
+    return percent(logits.argmax(dim=1) == reference.argmax(dim=1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one image costs a classifier."""
+
+    parameters: int
+    macs: int
+    """Multiply-accumulates of one forward pass."""
+
+
+def cost(classifier: Classifier, channels: int, size: int) -> Cost:
+    """Counted, not measured: on the meta device, with PyTorch's own counter."""
+    network = classifier.network
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        macs=forward_flops(network, (1, channels, size, size)) // 2,
+    )
+
+
+def forward_flops(module: torch.nn.Module, shape: tuple[int, ...]) -> int:
+    """Floating-point operations of a forward pass on an input of `shape`."""
+    twin: Any = copy.deepcopy(module).to("meta").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        twin(torch.empty(shape, device="meta"))
+    return int(counter.get_total_flops())
+
+
+def sample_standard_deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation (n - 1), as the paper reports; 0 for one value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

@@ -1,0 +1,81 @@
+"""Every loss term of DFMF as a function of tensors. Equation numbers are those of Shi et al., CVPR Workshops 2024.
+
+All reductions run in float32, also inside autocast, and work on log-probabilities, so that a teacher that is
+certain about one of a hundred classes gives finite values and gradients.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def soft_label_kl(teacher_logits: Tensor, learner_logits: Tensor, *, tau: float) -> Tensor:
+    """KL(teacher || learner) of the softmaxes at temperature `tau`: D in Eqs. (2) and (5).
+
+    Both logits are [batch, classes]; the result is a scalar, the mean over the batch. The paper has no tau**2
+    factor, so neither has this.
+    """
+    teacher = F.log_softmax(teacher_logits.float() / tau, dim=1)
+    learner = F.log_softmax(learner_logits.float() / tau, dim=1)
+    return F.kl_div(learner, teacher, reduction="batchmean", log_target=True)
+
+
+def mixture_log_probabilities(logits: Sequence[Tensor], weights: Sequence[float], *, tau: float) -> Tensor:
+    """log sum_k w_k softmax(logits_k / tau), the teachers' averaged soft labels in Eq. (1): [batch, classes].
+
+    A weight of zero leaves its teacher out.
+    """
+    weighted = [
+        F.log_softmax(one.float() / tau, dim=1) + math.log(weight)
+        for one, weight in zip(logits, weights, strict=True)
+        if weight > 0
+    ]
+    return torch.logsumexp(torch.stack(weighted), dim=0)
+
+
+def distillation(
+    teacher_logits: Sequence[Tensor], student_logits: Tensor, weights: Sequence[float], *, tau: float
+) -> Tensor:
+    """KL(sum_k w_k T_k || S), the first term of Eq. (1).
+
+    The teachers' probabilities are averaged and one divergence is taken; a mean of K divergences is another loss.
+    """
+    target = mixture_log_probabilities(teacher_logits, weights, tau=tau)
+    learner = F.log_softmax(student_logits.float() / tau, dim=1)
+    return F.kl_div(learner, target, reduction="batchmean", log_target=True)
+
+
+def gaussian_kl(mean: Tensor, variance: Tensor, target_mean: Tensor, target_variance: Tensor) -> Tensor:
+    """KL(N(mean, variance) || N(target_mean, target_variance)) per element, Eq. (4)."""
+    ratio = variance / target_variance
+    return 0.5 * ((mean - target_mean).square() / target_variance + ratio - ratio.log() - 1.0)
+
+
+def instance_entropy(teacher_logits: Tensor) -> Tensor:
+    """Mean entropy in nats of the teacher's prediction for each image: ICE, the second term of Eq. (3)."""
+    log_probabilities = F.log_softmax(teacher_logits.float(), dim=1)
+    return -(log_probabilities.exp() * log_probabilities).sum(dim=1).mean()
+
+
+def negative_batch_entropy(teacher_logits: Tensor) -> Tensor:
+    """Minus the entropy in nats of the teacher's mean prediction over the batch: BCE, the third term of Eq. (3)."""
+    log_probabilities = F.log_softmax(teacher_logits.float(), dim=1)
+    log_mean = torch.logsumexp(log_probabilities, dim=0) - math.log(len(log_probabilities))
+    return (log_mean.exp() * log_mean).sum()
+
+
+def adversarial(teacher_logits: Tensor, critic_logits: Tensor, *, tau: float) -> Tensor:
+    """Minus the divergence between the teacher and the generator's critic, Eq. (5); in DFMF the critic is the GA."""
+    return -soft_label_kl(teacher_logits, critic_logits, tau=tau)
+
+
+def gaussian_nll(prediction: Tensor, target: Tensor, variance: Tensor) -> Tensor:
+    """Mean of ((target - prediction)**2 / variance + log variance) / 2: VID (Ahn et al., CVPR 2019, Eq. 5).
+
+    `prediction` and `target` are [batch, channels, height, width]; `variance` has one entry a channel.
+    """
+    variance = variance.float().view(1, -1, 1, 1)
+    return 0.5 * ((target.float() - prediction.float()).square() / variance + variance.log()).mean()

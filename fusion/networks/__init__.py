@@ -1,0 +1,72 @@
+"""Classifiers by name: `build_classifier` makes one from its specification."""
+
+import dataclasses
+from collections.abc import Callable
+
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from fusion.networks.classifier import Classifier, Network, Prediction, frozen
+from fusion.networks.plain import alexnet, vgg11
+from fusion.networks.resnet import CifarResNet, ResNet
+
+__all__ = ["NETWORKS", "Classifier", "ImageSpec", "Network", "Prediction", "build_classifier", "build_network", "frozen"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageSpec:
+    """What a classifier takes and gives: square images, their normalisation, and its classes in order."""
+
+    size: int
+    channels: int
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def _large(block: type[BasicBlock | Bottleneck], layers: list[int]) -> Callable[[ImageSpec], Network]:
+    return lambda spec: ResNet(
+        block, layers, channels=spec.channels, classes=len(spec.classes), image_size=spec.size
+    )
+
+
+def _cifar(blocks: int, width: int = 16) -> Callable[[ImageSpec], Network]:
+    return lambda spec: CifarResNet(blocks=blocks, width=width, channels=spec.channels, classes=len(spec.classes))
+
+
+def _vgg11(batch_norm: bool) -> Callable[[ImageSpec], Network]:
+    return lambda spec: vgg11(
+        channels=spec.channels, classes=len(spec.classes), image_size=spec.size, batch_norm=batch_norm
+    )
+
+
+NETWORKS: dict[str, Callable[[ImageSpec], Network]] = {
+    "resnet18": _large(BasicBlock, [2, 2, 2, 2]),
+    "resnet34": _large(BasicBlock, [3, 4, 6, 3]),
+    "resnet50": _large(Bottleneck, [3, 4, 6, 3]),
+    "resnet8": _cifar(1),
+    "resnet8-w8": _cifar(1, width=8),
+    "resnet8-w32": _cifar(1, width=32),
+    "resnet14": _cifar(2),
+    "resnet20": _cifar(3),
+    "resnet32": _cifar(5),
+    "resnet56": _cifar(9),
+    "vgg11": _vgg11(batch_norm=False),
+    "vgg11-bn": _vgg11(batch_norm=True),
+    "alexnet": lambda spec: alexnet(channels=spec.channels, classes=len(spec.classes)),
+}
+
+
+def build_network(name: str, spec: ImageSpec) -> Network:
+    """A freshly initialised network, drawing from PyTorch's global stream (see `fusion.seeding`).
+
+    Raises:
+        ValueError: there is no network of that name.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"unknown network {name!r} (known: {', '.join(NETWORKS)})")
+    return NETWORKS[name](spec)
+
+
+def build_classifier(name: str, spec: ImageSpec) -> Classifier:
+    """`build_network` with the specification's normalisation in front."""
+    return Classifier(build_network(name, spec), spec.mean, spec.std)

@@ -1,0 +1,152 @@
+"""A party: a frozen teacher, the generator that learns to imitate its data, and the assistant that mimics it."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from fusion.batchnorm import record_bn_divergence
+from fusion.generator import Generator, GeneratorSettings
+from fusion.losses import soft_label_kl
+from fusion.methods import Dfmf, Synthesis
+from fusion.meter import Meter
+from fusion.networks import Classifier, frozen
+from fusion.objective import Objective, Term, total, unweighted
+from fusion.schedule import Optimisation, Schedule, cosine_lr, set_lr
+from fusion.seeding import random_stream
+from fusion.vid import Vid
+
+
+class Party:
+    """Lines 4-9 and 13-22 of Algorithm 1 for one k, and its share of lines 24-27.
+
+    Nothing here looks at the student or at another party: the images are a function of the teacher, the settings
+    and the seed. The noise of an iteration comes from a stream of its own, so an iteration can be drawn again.
+    """
+
+    def __init__(
+        self,
+        *,
+        index: int,
+        share: int,
+        teacher: Classifier,
+        assistant: Classifier,
+        vid: Vid,
+        generator: Generator,
+        method: Dfmf,
+        schedule: Schedule,
+        optimisation: Optimisation,
+        generator_settings: GeneratorSettings,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.index = index
+        self.share = share
+        self.teacher = frozen(teacher.to(device))
+        self.assistant = assistant.to(device)
+        self.vid = vid.to(device)
+        self.generator = generator.to(device)
+        self.method = method
+        self.schedule = schedule
+        self.settings = generator_settings
+        self.seed = seed
+        self.device = device
+        self.meter = Meter()
+        self.assistant_lr = optimisation.assistant_lr
+        self.generator_optimiser = optimisation.generator(self.generator.parameters())
+        self.assistant_optimiser = optimisation.learner(
+            [*self.assistant.parameters(), *self.vid.parameters()], self.assistant_lr
+        )
+        self._noise = random_stream(device, seed, "noise", index)
+
+    def warm_up_step(self, step: int) -> None:
+        """Lines 6-7."""
+        self._noise = random_stream(self.device, self.seed, "warm-up", self.index, step)
+        with record_bn_divergence(self.teacher) as bn_divergences:
+            prediction = self.teacher(self._images_to_train_on())
+        objective = self.method.warmup_objective(
+            Synthesis(teacher_logits=prediction.logits, bn_divergences=bn_divergences)
+        )
+        self._minimise(objective, self.generator_optimiser, "warmup/")
+
+    def begin_iteration(self, iteration: int) -> None:
+        """Set the noise stream and the assistant's learning rate of `iteration` (from 0) of the main phase."""
+        self._noise = random_stream(self.device, self.seed, "noise", self.index, iteration)
+        set_lr(self.assistant_optimiser, cosine_lr(self.assistant_lr, iteration, self.schedule.iterations))
+
+    def update_generator(self) -> None:
+        """Lines 14-15. The gradient flows to the images through the teacher and through the assistant."""
+        images = self._images_to_train_on()
+        with record_bn_divergence(self.teacher) as bn_divergences:
+            prediction = self.teacher(images)
+        self.assistant.train(self.method.critic_mode == "train").requires_grad_(False)
+        critic = self.assistant(images)
+        self.assistant.requires_grad_(True)
+        objective = self.method.generator_objective(
+            Synthesis(
+                teacher_logits=prediction.logits, bn_divergences=bn_divergences, critic_logits=critic.logits
+            )
+        )
+        self._minimise(objective, self.generator_optimiser, "generator/")
+
+    def update_assistant(self) -> None:
+        """Lines 19-20: Eq. (2) on a fresh batch of the party's own images."""
+        self.assistant.train()
+        with torch.no_grad():
+            images = self._synthesize(self.schedule.batch_size)
+            target = self.teacher(images)
+        prediction = self.assistant(images)
+        divergence = soft_label_kl(target.logits, prediction.logits, tau=self.method.tau)
+        objective = {"distill": Term(self.method.distill_weight, divergence)}
+        if self.method.beta > 0:
+            objective["vid"] = Term(self.method.beta, self.vid(prediction.features, target.features))
+        self._minimise(objective, self.assistant_optimiser, "assistant/")
+
+    @torch.no_grad()
+    def synthesize(self) -> Tensor:
+        """Lines 25-26: this party's images [share, channels, size, size] for one union batch."""
+        return self._synthesize(self.share)
+
+    def step(self, iteration: int) -> Tensor:
+        """Everything that Algorithm 1 asks of this party in one iteration: lines 13-22, then its lines 25-26.
+
+        Returns the images of the M_S union batches, [M_S, share, channels, size, size].
+        """
+        self.begin_iteration(iteration)
+        self.update_generator()
+        for _ in range(self.schedule.m_ga):
+            self.update_assistant()
+        return torch.stack([self.synthesize() for _ in range(self.schedule.m_s)])
+
+    @torch.no_grad()
+    def preview(self, count: int = 64) -> Tensor:
+        """Images to look at, always of the same noise; the generator's state and its streams stay as they are."""
+        noise = torch.randn(
+            count,
+            self.settings.latent_dim,
+            generator=random_stream(self.device, self.seed, "preview", self.index),
+            device=self.device,
+        )
+        generator = copy.deepcopy(self.generator).train(self.settings.sampling == "batch")
+        return generator(noise)  # type: ignore[no-any-return]
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What this party trains, by role."""
+        return {"generator": self.generator, "assistant": self.assistant.network, "vid": self.vid}
+
+    def _draw(self, count: int) -> Tensor:
+        return torch.randn(count, self.settings.latent_dim, generator=self._noise, device=self.device)
+
+    def _images_to_train_on(self) -> Tensor:
+        self.generator.train()
+        return self.generator(self._draw(self.schedule.batch_size))  # type: ignore[no-any-return]
+
+    def _synthesize(self, count: int) -> Tensor:
+        self.generator.train(self.settings.sampling == "batch")
+        return self.generator(self._draw(count))  # type: ignore[no-any-return]
+
+    def _minimise(self, objective: Objective, optimiser: torch.optim.Optimizer, prefix: str) -> None:
+        optimiser.zero_grad(set_to_none=True)
+        total(objective).backward()
+        optimiser.step()
+        self.meter.add(unweighted(objective), prefix)

@@ -1,0 +1,95 @@
+"""The student: distils all teachers on the union of all parties' images."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fusion.augmentation import Augmentation, augment
+from fusion.losses import adversarial, distillation
+from fusion.meter import Meter
+from fusion.methods import Dfmf
+from fusion.networks import Classifier, frozen
+from fusion.objective import Term, total, unweighted
+from fusion.schedule import Optimisation, Schedule, cosine_lr, set_lr
+from fusion.seeding import random_stream
+from fusion.vid import Vid
+
+
+class Student:
+    """Lines 23-29 of Algorithm 1, with the teachers that label the union batch."""
+
+    def __init__(
+        self,
+        *,
+        classifier: Classifier,
+        teachers: Sequence[Classifier],
+        names: Sequence[str],
+        weights: Sequence[float],
+        vids: Sequence[Vid],
+        method: Dfmf,
+        schedule: Schedule,
+        optimisation: Optimisation,
+        augmentation: Augmentation,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.classifier = classifier.to(device)
+        self.teachers = [frozen(teacher.to(device)) for teacher in teachers]
+        self.names = list(names)
+        self.weights = list(weights)
+        self.vids = nn.ModuleList(vids).to(device)
+        self.method = method
+        self.schedule = schedule
+        self.augmentation = augmentation
+        self.seed = seed
+        self.device = device
+        self.meter = Meter()
+        self.lr = optimisation.student_lr
+        self.optimiser = optimisation.learner([*self.classifier.parameters(), *self.vids.parameters()], self.lr)
+        self._draws = random_stream(device, seed, "augmentation")
+
+    def begin_iteration(self, iteration: int) -> None:
+        """Set the augmentation's stream and the learning rate of `iteration` (from 0) of the main phase."""
+        self._draws = random_stream(self.device, self.seed, "augmentation", iteration)
+        set_lr(self.optimiser, cosine_lr(self.lr, iteration, self.schedule.iterations))
+
+    def update(self, images: Tensor) -> None:
+        """Line 28: Eq. (1) on a union batch, the parties' images one after the other: [K share, channels, size, size]."""
+        self.classifier.train()
+        with torch.no_grad():
+            images = augment(images.to(self.device), self.augmentation, self._draws)
+            targets = [teacher(images) for teacher in self.teachers]
+        prediction = self.classifier(images)
+        divergence = distillation(
+            [target.logits for target in targets], prediction.logits, self.weights, tau=self.method.tau
+        )
+        objective = {"distill": Term(self.method.distill_weight, divergence)}
+        if self.method.beta > 0:
+            for name, weight, vid, target in zip(self.names, self.weights, self.vids, targets, strict=True):
+                value = vid(prediction.features, target.features)
+                objective[f"{name}/vid"] = Term(self.method.beta * weight, value)
+        self.optimiser.zero_grad(set_to_none=True)
+        total(objective).backward()
+        self.optimiser.step()
+        self.meter.add(unweighted(objective), "student/")
+        self._note_disagreement([target.logits for target in targets], prediction.logits.detach())
+
+    def step(self, iteration: int, shares: Sequence[Tensor]) -> None:
+        """All of lines 23-29: `shares` holds each party's [M_S, share, channels, size, size]."""
+        self.begin_iteration(iteration)
+        for batch in range(self.schedule.m_s):
+            self.update(torch.cat([share[batch] for share in shares]))
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What the student trains, by role."""
+        return {"student": self.classifier.network, "vids": self.vids}
+
+    def _note_disagreement(self, teacher_logits: Sequence[Tensor], student_logits: Tensor) -> None:
+        """Eq. (5) with the student as critic, on each party's own images; only for the log (the paper's Fig. 4)."""
+        shares = student_logits.chunk(len(self.teachers))
+        for name, logits, share, own in zip(
+            self.names, teacher_logits, shares, range(len(shares)), strict=True
+        ):
+            value = adversarial(logits.chunk(len(shares))[own], share, tau=self.method.tau)
+            self.meter.add({f"student/{name}/adv": value})

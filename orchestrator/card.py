@@ -1,0 +1,55 @@
+"""The model card of a fused student, for people; the machine's card lies beside the weights as JSON."""
+
+from typing import Any
+
+from fusion.networks import ImageSpec
+
+
+def model_card(name: str, network: str, spec: ImageSpec, summary: dict[str, Any]) -> str:
+    """Markdown: what the model is, how its input is made, where it comes from, how good it is."""
+    rows = [("teacher " + one["name"], one["accuracy"]) for one in summary["teachers"]]
+    rows += [("teachers' ensemble", summary["ensemble"]["accuracy"]), ("**this model**", summary["student"]["accuracy"])]
+    if "gold_standard" in summary:
+        rows.append(("gold standard (trained on all data)", summary["gold_standard"]["accuracy"]))
+    table = "\n".join(f"| {label} | {_percent(value)} |" for label, value in rows)
+    parties = "\n".join(
+        f"* {one['name']}: {one['network']}, SHA-256 `{one['sha256']}`" for one in summary["teachers"]
+    )
+    return f"""# {name}
+
+A {network} classifier that dfmf fused from {len(summary["teachers"])} pretrained classifiers without any of their data
+(data-free model fusion with generator assistants, Shi et al., CVPR Workshops 2024).
+
+## Use
+
+`student.safetensors` holds the state dict of the network `{network}`; `student.json` holds everything below for
+machines. Input: {spec.channels} x {spec.size} x {spec.size}, pixels in [0, 1], then per channel (pixel - mean) / std with
+mean {list(spec.mean)} and std {list(spec.std)}. Output: {len(spec.classes)} logits, in this order:
+
+{", ".join(spec.classes)}
+
+## Scores
+
+Top-1 accuracy in percent on the evaluation images; — where there were none.
+
+| classifier | accuracy |
+|---|---|
+{table}
+
+Agreement with the teachers' ensemble on {summary["student"]["agreement_on"]}: {_percent(summary["student"]["agreement"])} %.
+One image costs {summary["student"]["macs"]:,} multiply-accumulates; the ensemble costs {summary["ensemble"]["macs"]:,}.
+
+## Teachers
+
+{parties}
+
+## Made with
+
+Seed {summary["seed"]}, {summary["iterations"]} iterations, {summary["seconds"]:.0f} s, {summary["status"]}. The complete
+configuration is in `config.yaml`. No raw training data was used in the fusion; the student can still carry over what its
+teachers learned of theirs.
+"""
+
+
+def _percent(value: float | None) -> str:
+    return "—" if value is None else f"{value:.2f}"

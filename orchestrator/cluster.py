@@ -1,0 +1,94 @@
+"""A Ray cluster for the time of a run: somebody's, or a private one on this machine."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+
+from orchestrator.config import EngineSettings
+from orchestrator.errors import UserError
+from orchestrator.placement import Plan, plan_actors
+
+ROOT = Path(__file__).resolve().parent.parent
+PRIVATE_OBJECT_STORE_BYTES = 512 * 2**20
+WAIT_NOTICE_SECONDS = 10.0
+
+
+@contextmanager
+def cluster(engine: EngineSettings) -> Iterator[None]:
+    """Within the block Ray is connected: to `engine.address`, a submitted job's cluster, or a private one.
+
+    Raises:
+        UserError: there is no cluster at the address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    variables = {"OMP_NUM_THREADS": str(engine.threads)}
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    address = engine.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        environment: dict[str, Any] = {"env_vars": variables}
+        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # A submitted job's working directory has the code.
+            environment["py_modules"] = [str(ROOT / name) for name in ("fusion", "actors", "orchestrator")]
+        try:
+            ray.init(address=address, runtime_env=environment, **common)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(f"engine.address: no Ray cluster at {address} ({str(error).splitlines()[0]})") from error
+    else:
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=PRIVATE_OBJECT_STORE_BYTES,
+            runtime_env={"env_vars": variables},
+            **common,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def placed(num_parties: int, engine: EngineSettings, say: Callable[[str], None]) -> Iterator[tuple[Plan, PlacementGroup]]:
+    """Within the block a placement group holds what the run needs; `say` hears what is being waited for.
+
+    Raises:
+        UserError: the cluster did not come to have it in time. A private cluster cannot grow, so it is not waited for.
+    """
+    total = ray.cluster_resources()
+    plan = plan_actors(num_parties, engine, total.get("CPU", 0.0), total.get("GPU", 0.0))
+    patience = engine.wait_seconds if engine.address or os.environ.get("RAY_ADDRESS") else 0.0
+    fits = plan.gpus <= total.get("GPU", 0.0) and plan.cpus <= total.get("CPU", 0.0)
+    if not fits and patience == 0.0:
+        raise UserError(f"{_shortage(plan)}; a private cluster cannot grow, so this is not waited for")
+    group = placement_group(plan.bundles, strategy=engine.placement)
+    try:
+        _wait(group, plan, patience if not fits else max(patience, 60.0), say)
+        yield plan, group
+    finally:
+        remove_placement_group(group)
+
+
+def _wait(group: PlacementGroup, plan: Plan, patience: float, say: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + patience
+    notice = 2.0
+    while not group.wait(min(notice, max(deadline - time.monotonic(), 0.1))):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise UserError(f"{_shortage(plan)}; it did not within {patience:.0f} s (engine.wait_seconds)")
+        say(f"{_shortage(plan)}; waiting up to {left:.0f} s for more")
+        notice = WAIT_NOTICE_SECONDS
+
+
+def _shortage(plan: Plan) -> str:
+    has = ray.cluster_resources()
+    key = "engine.gpus_per_party" if plan.gpus > has.get("GPU", 0.0) else "engine.placement"
+    return (
+        f"{key}: the student and {len(plan.parties)} parties need {plan.gpus:g} GPUs and {plan.cpus:g} CPUs, "
+        f"the cluster has {has.get('GPU', 0.0):g} GPUs and {has.get('CPU', 0.0):g} CPUs"
+    )

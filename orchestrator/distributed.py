@@ -1,0 +1,201 @@
+"""The Ray engine: every party and the student an actor, the images through the object store."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from actors.party import PartyActor
+from actors.pretraining import pretrain_task
+from actors.process import to_tensors
+from actors.student import StudentActor
+from fusion.epoch import EpochReport, party_metrics
+from fusion.pretraining import Recipe
+from orchestrator.cluster import cluster, placed
+from orchestrator.config import EngineSettings
+from orchestrator.engines import WARMUP_EPOCH, Advanced, Fused, Job, Lesson, Observer, Weights
+from orchestrator.placement import Plan, Share
+
+POLL_SECONDS = 0.5
+HALT_SECONDS = 4.0
+ACTORS = {"PartyWorker": "a party", "PartyActor": "a party", "StudentWorker": "the student", "StudentActor": "the student"}
+
+
+class ActorLost(RuntimeError):
+    """A party or the student failed; what the last epoch left is in the run's folder."""
+
+
+class RayEngine:
+    """Works on the cluster that Ray is connected to, inside the run's placement group."""
+
+    def __init__(self, settings: EngineSettings, plan: Plan, group: PlacementGroup) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._group = group
+
+    def pretrain(self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced) -> list[Weights]:
+        """Side by side, as many at once as there are bundles."""
+        shares = [*self._plan.parties, self._plan.student]
+        calls = []
+        for index, lesson in enumerate(lessons):
+            share = shares[index % len(shares)]
+            bundle = (index + 1) % len(shares)
+            calls.append(
+                pretrain_task.options(**self._options(bundle, share)).remote(
+                    lesson.name,
+                    lesson.network,
+                    lesson.spec,
+                    lesson.train,
+                    recipe,
+                    seed,
+                    share.device,
+                    self._settings.threads,
+                )
+            )
+        pending = calls
+        while pending:
+            finished, pending = ray.wait(pending, num_returns=len(pending), timeout=POLL_SECONDS)
+            _get(finished)
+            advanced("pretraining", len(calls) - len(pending), len(calls))
+        return [to_tensors(arrays) for arrays in _get(calls)]
+
+    def fuse(self, job: Job, observer: Observer) -> Fused:
+        """The parties and the student as actors.
+
+        Raises:
+            ActorLost: one of them died or raised.
+        """
+        threads = self._settings.threads
+        parties = [
+            PartyActor.options(**self._options(index + 1, share)).remote(
+                index, len(job.teachers), teacher, job.settings, share.device, threads
+            )
+            for index, (teacher, share) in enumerate(zip(job.teachers, self._plan.parties, strict=True))
+        ]
+        student = StudentActor.options(**self._options(0, self._plan.student)).remote(
+            list(job.teachers),
+            job.settings,
+            parties,
+            self._settings.prefetch,
+            job.evaluation,
+            self._plan.student.device,
+            threads,
+        )
+        _warm_up(parties, job, observer)
+        return _main_phase(student, parties, job, observer)
+
+    def _options(self, bundle: int, share: Share) -> dict[str, Any]:
+        return {
+            "num_cpus": share.cpus,
+            "num_gpus": share.gpus,
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle),
+        }
+
+
+@contextlib.contextmanager
+def ray_engine(settings: EngineSettings, num_parties: int, say: Callable[[str], None]) -> Iterator[RayEngine]:
+    """Within the block there is a cluster with what the run needs (see `orchestrator.cluster`)."""
+    with cluster(settings), placed(num_parties, settings, say) as (plan, group):
+        yield RayEngine(settings, plan, group)
+
+
+def _warm_up(parties: Sequence[Any], job: Job, observer: Observer) -> None:
+    """All parties at once; one call an epoch, so that it can be seen how far they are."""
+    names = [teacher.name for teacher in job.teachers]
+    schedule = job.settings.schedule
+    length = schedule.iterations_per_epoch
+    calls = [
+        [party.warm_up.remote(epoch * length, (epoch + 1) * length) for epoch in range(schedule.warmup_epochs)]
+        for party in parties
+    ]
+    pending = [call for of_party in calls for call in of_party]
+    total = schedule.warmup_steps * len(parties)
+    while pending:
+        finished, pending = ray.wait(pending, num_returns=len(pending), timeout=POLL_SECONDS)
+        _get(finished)
+        observer.advanced("warm-up", total - len(pending) * length, total)
+    last = [_get(of_party[-1]) if of_party else {} for of_party in calls]
+    samples = _get([party.sample.remote() for party in parties])
+    observer.epoch(
+        EpochReport(
+            epoch=WARMUP_EPOCH,
+            metrics=party_metrics(names, last),
+            accuracy=None,
+            samples=dict(zip(names, samples, strict=True)),
+        )
+    )
+
+
+def _main_phase(student: Any, parties: Sequence[Any], job: Job, observer: Observer) -> Fused:
+    """One epoch is always queued behind the one in work, so the student never waits for the driver."""
+    schedule = job.settings.schedule
+
+    def submit(epoch: int) -> tuple[Any, Any]:
+        return student.train_epoch.remote(epoch), student.weights.remote()
+
+    queue = [submit(0)]
+    try:
+        for epoch in range(schedule.epochs):
+            if epoch + 1 < schedule.epochs:
+                queue.append(submit(epoch + 1))
+            report_call, weights_call = queue.pop(0)
+            report = _await(
+                report_call,
+                lambda: observer.advanced("fusion", _get(student.done.remote()), schedule.iterations),
+            )
+            observer.epoch(report)
+            state = _get(weights_call)
+            done = (epoch + 1) * schedule.iterations_per_epoch
+            observer.advanced("fusion", done, schedule.iterations)
+            observer.student(to_tensors(state["student"]), done)
+    except KeyboardInterrupt:
+        return _halted(student, job)
+    of_parties = _get([party.weights.remote() for party in parties])
+    return Fused(
+        student=to_tensors(state["student"]),
+        vids=to_tensors(state["vids"]),
+        parties=[{role: to_tensors(arrays) for role, arrays in roles.items()} for roles in of_parties],
+        iterations=schedule.iterations,
+    )
+
+
+def _await(call: Any, meanwhile: Callable[[], None]) -> Any:
+    while not ray.wait([call], timeout=POLL_SECONDS)[0]:
+        meanwhile()
+    return _get(call)
+
+
+def _halted(student: Any, job: Job) -> Fused:
+    """The student as it is after the update in work; nothing if that takes too long (the last epoch's is on disk)."""
+    with contextlib.suppress(GetTimeoutError):
+        ray.get(student.halt.remote(), timeout=HALT_SECONDS)
+        state, done = ray.get([student.weights.remote(), student.done.remote()], timeout=HALT_SECONDS)
+        return Fused(
+            student=to_tensors(state["student"]),
+            vids=to_tensors(state["vids"]),
+            parties=[],
+            iterations=done,
+            interrupted=True,
+        )
+    return Fused(student={}, vids={}, parties=[], iterations=0, interrupted=True)
+
+
+def _get(calls: Any) -> Any:
+    """ray.get, with one error for whatever befalls an actor."""
+    try:
+        return ray.get(calls)
+    except RayError as error:
+        raise ActorLost(_describe(error)) from error
+
+
+def _describe(error: RayError) -> str:
+    """Who failed and of what, in one line; the whole story is in the exception's cause."""
+    text = str(error)
+    who = next((name for kind, name in ACTORS.items() if kind in text), "an actor")
+    cause = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{who} failed: {type(cause).__name__}: {lines[-1] if lines else ''}"

@@ -1,0 +1,79 @@
+"""What both engines take and give."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+from torch import Tensor
+
+from fusion.assembly import FusionSettings
+from fusion.data.labelled import LabelledImages
+from fusion.epoch import EpochReport
+from fusion.networks import ImageSpec
+from fusion.pretraining import Recipe
+from fusion.teachers import Teacher
+
+WARMUP_EPOCH = -1
+"""The epoch under which the end of the warm-up is reported."""
+
+Weights: TypeAlias = Mapping[str, Tensor]
+Advanced: TypeAlias = Callable[[str, int, int], None]
+"""Hears a phase, how much of it is done, and how much there is."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """A classifier to be pretrained on labelled images."""
+
+    name: str
+    network: str
+    spec: ImageSpec
+    train: LabelledImages
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """A fusion to be run."""
+
+    teachers: Sequence[Teacher]
+    settings: FusionSettings
+    evaluation: LabelledImages | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fused:
+    """What a fusion leaves."""
+
+    student: Weights
+    vids: Weights
+    parties: list[dict[str, Weights]]
+    """For each party the state of its generator, assistant and VID part; empty after an interruption."""
+    iterations: int
+    """Iterations of the main phase that went into the student."""
+    interrupted: bool = False
+
+
+class Observer(Protocol):
+    """Hears how a fusion goes on."""
+
+    def said(self, line: str) -> None:
+        """Something a person should know."""
+
+    def advanced(self, phase: str, done: int, total: int) -> None:
+        """So much of a phase is done."""
+
+    def epoch(self, report: EpochReport) -> None:
+        """An epoch, or the warm-up, is over."""
+
+    def student(self, weights: Weights, iterations: int) -> None:
+        """The student as it is after an epoch."""
+
+
+class Engine(Protocol):
+    """Where pretraining and fusion run."""
+
+    def pretrain(self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced) -> list[Weights]:
+        """The weights of each lesson's classifier."""
+
+    def fuse(self, job: Job, observer: Observer) -> Fused:
+        """Run a fusion."""

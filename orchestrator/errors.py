@@ -1,0 +1,13 @@
+"""Errors that a person can mend: one line, exit code 2."""
+
+
+class UserError(Exception):
+    """What is wrong, where (file and key), and what is allowed."""
+
+
+class Interrupted(Exception):
+    """The run was stopped from outside; what was computed has been kept."""
+
+
+class RunFailed(Exception):
+    """The run broke off; what was computed has been kept."""

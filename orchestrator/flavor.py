@@ -1,0 +1,70 @@
+"""The fused student as an MLflow model: weights as safetensors, a card, a signature, and no pickle.
+
+``mlflow.pyfunc.load_model`` and ``load_student`` both read it; the former runs this module's `_load_pyfunc` and no
+code from the model.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import torch
+import yaml
+from mlflow.models import Model, ModelSignature
+from mlflow.pyfunc import add_to_model
+from mlflow.types import Schema, TensorSpec
+from numpy.typing import NDArray
+
+from fusion.networks import Classifier
+from fusion.teachers import load_teacher
+
+FLAVOR = "dfmf"
+WEIGHTS = "student.safetensors"
+CARD = "student.json"
+
+
+def save_model(path: str, folder: str, mlflow_model: Model, signature: ModelSignature) -> None:
+    """Called by MLflow: copy the student of a run's folder into the model at `path`."""
+    mlflow_model.signature = signature
+    target = Path(path)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, CARD):
+        (target / name).write_bytes((Path(folder) / name).read_bytes())
+    mlflow_model.add_flavor(FLAVOR, weights=WEIGHTS, card=CARD)
+    add_to_model(mlflow_model, loader_module="orchestrator.flavor")
+    (target / "MLmodel").write_text(yaml.safe_dump(mlflow_model.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+def log_student(uri: str, run_id: str, folder: Path, channels: int, size: int, classes: int) -> None:
+    """Log the student of a run's folder as the run's model `student`, with its signature."""
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, channels, size, size), "images")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
+    )
+    mlflow.set_tracking_uri(uri)
+    import orchestrator.flavor as flavor
+
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        Model.log(artifact_path=None, name="student", flavor=flavor, folder=str(folder), signature=signature)
+
+
+def load_student(model_uri: str) -> Classifier:
+    """The classifier of a logged model, such as ``models:/m-…`` or ``runs:/…/student``, in evaluation mode."""
+    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
+    return load_teacher(folder / WEIGHTS).build()
+
+
+class _Predictor:
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+
+    @torch.no_grad()
+    def predict(self, images: Any, params: dict[str, Any] | None = None) -> NDArray[np.float32]:
+        array = images["images"] if isinstance(images, dict) else images
+        logits = self._classifier(torch.from_numpy(np.array(array, dtype=np.float32))).logits
+        return logits.numpy()  # type: ignore[no-any-return]
+
+
+def _load_pyfunc(path: str) -> _Predictor:
+    return _Predictor(load_teacher(Path(path) / WEIGHTS).build())

@@ -1,0 +1,69 @@
+"""What a person sees while a run goes on: a bar with an ETA on a terminal, else a plain line now and then."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 10.0
+
+
+class Display:
+    """Shows phases one after the other; `advanced` may be called as often as one likes."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bars = Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("elapsed"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._started: dict[str, float] = {}
+        self._next_line = 0.0
+        self.note = ""
+
+    def __enter__(self) -> "Display":
+        if self.console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def said(self, line: str) -> None:
+        """A line that stays."""
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def advanced(self, phase: str, done: int, total: int) -> None:
+        """So much of `phase` is done."""
+        if total <= 0:
+            return
+        if self.console.is_terminal:
+            if phase not in self._tasks:
+                self._tasks[phase] = self._bars.add_task(phase, total=total, note="")
+            self._bars.update(self._tasks[phase], completed=done, note=self.note)
+            return
+        now = time.monotonic()
+        if phase not in self._started:
+            self._started[phase] = now
+            self._next_line = now + PLAIN_SECONDS
+        if now >= self._next_line and 0 < done < total:
+            self._next_line = now + PLAIN_SECONDS
+            left = (now - self._started[phase]) * (total - done) / done
+            self.said(f"{phase}: {done}/{total}, about {_duration(left)} left{self.note and ', ' + self.note}")
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

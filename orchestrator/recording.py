@@ -1,0 +1,130 @@
+"""Everything a run writes while it goes on: its journal, its pictures, its student, and MLflow."""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+from fusion.epoch import EpochReport
+from fusion.networks import ImageSpec
+from fusion.teachers import Teacher, save_teacher
+from orchestrator import journal
+from orchestrator.engines import WARMUP_EPOCH, Weights
+from orchestrator.plots import image_grid, plot_accuracy, plot_metrics
+from orchestrator.progress import Display
+from orchestrator.tracking import Tracker
+
+STUDENT = "student.safetensors"
+
+
+class Recorder:
+    """Hears an engine (`orchestrator.engines.Observer`) and keeps what it says in the run's folder."""
+
+    def __init__(
+        self, folder: Path, display: Display, tracker: Tracker | None, network: str, spec: ImageSpec, epoch_length: int
+    ) -> None:
+        self.folder = folder
+        self.accuracies: list[float] = []
+        self.iterations = 0
+        self._display = display
+        self._tracker = tracker
+        self._network = network
+        self._spec = spec
+        self._epoch_length = epoch_length
+        self._curves: dict[str, list[float]] = {}
+        self._warned = False
+
+    def said(self, line: str) -> None:
+        """Something a person should know."""
+        self._display.said(line)
+
+    def advanced(self, phase: str, done: int, total: int) -> None:
+        """So much of a phase is done."""
+        self._display.advanced(phase, done, total)
+
+    def epoch(self, report: EpochReport) -> None:
+        """Journal, sample grids and one MLflow batch."""
+        number = report.epoch + 1
+        iteration = number * self._epoch_length
+        metrics = dict(report.metrics)
+        if report.accuracy is not None:
+            metrics["eval/accuracy"] = report.accuracy
+            self.accuracies.append(report.accuracy)
+            self._display.note = f"student {report.accuracy:.1f} %"
+        journal.append_epoch(self.folder, number, iteration, metrics)
+        if report.epoch != WARMUP_EPOCH:
+            for name, value in metrics.items():
+                self._curves.setdefault(name, []).append(value)
+        (self.folder / "samples").mkdir(exist_ok=True)
+        for name, images in report.samples.items():
+            grid = image_grid(images)
+            grid.save(self.folder / "samples" / f"{name}-epoch-{number:04d}.png")
+            if self._tracker is not None:
+                self._tracker.log_image(f"samples/{name}", grid, step=number)
+        if self._tracker is not None:
+            self._tracker.log_epoch(number, metrics, int(time.time() * 1000))
+            if self._tracker.trouble and not self._warned:
+                self._warned = True
+                self.said(self._tracker.trouble)
+
+    def student(self, weights: Weights, iterations: int) -> None:
+        """Keep the student as it is now, so that a crash loses no finished epoch."""
+        self.iterations = iterations
+        save_teacher(self.as_teacher(weights), self.folder / STUDENT, iterations=iterations)
+
+    def as_teacher(self, weights: Weights) -> Teacher:
+        """The student as any other classifier: it can be a teacher of the next fusion."""
+        return Teacher(
+            name="student",
+            network=self._network,
+            spec=self._spec,
+            weights={name: tensor.detach().cpu() for name, tensor in weights.items()},
+        )
+
+    def plots(self, references: dict[str, float]) -> None:
+        """The curves as PNG."""
+        folder = self.folder / "plots"
+        folder.mkdir(exist_ok=True)
+        if self.accuracies:
+            plot_accuracy(folder / "accuracy.png", self.accuracies, references)
+        adversarial = {
+            f"{'teacher-GA' if name.startswith('generator') else 'teacher-student'}, {name.split('/')[1]}": values
+            for name, values in self._curves.items()
+            if name.endswith("/adv")
+        }
+        if adversarial:
+            plot_metrics(folder / "adversarial-loss.png", adversarial, "ADV loss, Eq. (5)")
+        for role in ("generator", "assistant", "student"):
+            curves = {
+                name.removeprefix(f"{role}/"): values
+                for name, values in self._curves.items()
+                if name.startswith(f"{role}/") and not name.endswith("/adv")
+            }
+            if curves:
+                plot_metrics(folder / f"{role}-losses.png", curves, "unweighted loss term")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def teacher_hash(teacher: Teacher) -> str:
+    """SHA-256 of a classifier's weights as they would be written."""
+    from safetensors.torch import save
+
+    return hashlib.sha256(save({name: tensor.contiguous().cpu() for name, tensor in teacher.weights.items()})).hexdigest()
+
+
+def flat_summary(summary: dict[str, Any]) -> dict[str, float]:
+    """The summary's headline numbers as metrics."""
+    numbers = {
+        "final/student_accuracy": summary["student"]["accuracy"],
+        "final/ensemble_accuracy": summary["ensemble"]["accuracy"],
+        "final/agreement": summary["student"]["agreement"],
+        "final/gap_closed": summary["gap_closed"],
+        "final/seconds": summary["seconds"],
+        "final/gold_standard_accuracy": summary.get("gold_standard", {}).get("accuracy"),
+        **{f"final/teacher_accuracy/{one['name']}": one["accuracy"] for one in summary["teachers"]},
+    }
+    return {name: float(value) for name, value in numbers.items() if value is not None}

@@ -1,0 +1,124 @@
+"""Scores of everything a run compares, and the summary that it leaves."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusion.data.labelled import LabelledImages
+from fusion.evaluation import agreement, cost, ensemble_logits, logits_of, score
+from fusion.networks import Classifier
+from fusion.teachers import Teacher
+
+Entry = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class References:
+    """What the student is measured against."""
+
+    teachers: list[Entry]
+    ensemble: Entry
+    gold_standard: Entry | None
+    ensemble_on_test: Tensor | None
+    """The ensemble's logits on the test images."""
+
+
+def driver_device() -> torch.device:
+    """Where the driver evaluates."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def measure_references(
+    teachers: Sequence[Teacher],
+    weights: Sequence[float],
+    gold_standard: Teacher | None,
+    test: LabelledImages | None,
+    hashes: Mapping[str, str],
+) -> References:
+    """Each teacher, their ensemble and the gold standard; accuracies are None without test images."""
+    device = driver_device()
+    entries, logits = [], []
+    for teacher in teachers:
+        classifier = teacher.build().to(device)
+        entry: Entry = {"name": teacher.name, "network": teacher.network, "sha256": hashes[teacher.name]}
+        outputs = logits_of(classifier, test.images, device) if test is not None else None
+        logits.append(outputs)
+        entries.append(entry | scores_entry(outputs, test, len(teachers)) | cost_entry(classifier, teacher))
+    known = [one for one in logits if one is not None]
+    together = ensemble_logits(known, weights) if known else None
+    ensemble = scores_entry(together, test, len(teachers)) | {
+        "macs": sum(one["macs"] for one in entries),
+        "parameters": sum(one["parameters"] for one in entries),
+    }
+    gold = None
+    if gold_standard is not None and test is not None:
+        outputs = logits_of(gold_standard.build().to(device), test.images, device)
+        gold = {"network": gold_standard.network} | scores_entry(outputs, test, len(teachers))
+    return References(teachers=entries, ensemble=ensemble, gold_standard=gold, ensemble_on_test=together)
+
+
+def measure_student(
+    student: Teacher,
+    references: References,
+    test: LabelledImages | None,
+    synthetic: Tensor | None,
+    teachers: Sequence[Teacher],
+    weights: Sequence[float],
+) -> Entry:
+    """The student's scores, and its agreement with the ensemble: on test images, or else on `synthetic` ones."""
+    device = driver_device()
+    classifier = student.build().to(device)
+    entry: Entry = {"network": student.network} | cost_entry(classifier, student)
+    if test is not None:
+        assert references.ensemble_on_test is not None
+        outputs = logits_of(classifier, test.images, device)
+        entry |= scores_entry(outputs, test, len(teachers))
+        return entry | {"agreement": agreement(outputs, references.ensemble_on_test), "agreement_on": "test images"}
+    entry |= scores_entry(None, None, len(teachers))
+    if synthetic is None:
+        return entry | {"agreement": None, "agreement_on": "nothing"}
+    together = ensemble_logits([logits_of(one.build().to(device), synthetic, device) for one in teachers], weights)
+    outputs = logits_of(classifier, synthetic, device)
+    return entry | {"agreement": agreement(outputs, together), "agreement_on": "synthetic images"}
+
+
+def scores_entry(logits: Tensor | None, test: LabelledImages | None, num_parties: int) -> Entry:
+    """Accuracies in percent as they stand in the summary."""
+    if logits is None or test is None:
+        return {"accuracy": None, "per_class": None, "per_subset": None}
+    return {name: _rounded(value) for name, value in dataclasses.asdict(score(logits, test, num_parties)).items()}
+
+
+def cost_entry(classifier: Classifier, teacher: Teacher) -> Entry:
+    """Parameters, and multiply-accumulates for one image."""
+    return dataclasses.asdict(cost(classifier, teacher.spec.channels, teacher.spec.size))
+
+
+def gap_closed(references: References, student: Entry) -> float | None:
+    """(student - best teacher) / (ensemble - best teacher), in percent; None where there is no gap to close."""
+    accuracies = [one["accuracy"] for one in references.teachers]
+    if student["accuracy"] is None or any(one is None for one in accuracies):
+        return None
+    gap = references.ensemble["accuracy"] - max(accuracies)
+    return round(100 * (student["accuracy"] - max(accuracies)) / gap, 1) if gap > 0 else None
+
+
+def table_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, float | None]]:
+    """(what, network, accuracy) of everything that was compared, the student after the ensemble."""
+    rows = [(f"teacher {one['name']}", one["network"], one["accuracy"]) for one in summary["teachers"]]
+    rows.append(("teachers' ensemble", f"{len(summary['teachers'])} networks", summary["ensemble"]["accuracy"]))
+    rows.append(("fused student", summary["student"]["network"], summary["student"]["accuracy"]))
+    if "gold_standard" in summary:
+        gold = summary["gold_standard"]
+        rows.append(("gold standard", gold["network"], gold["accuracy"]))
+    return rows
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return round(value, 4) if isinstance(value, float) and math.isfinite(value) else value

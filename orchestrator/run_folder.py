@@ -1,0 +1,41 @@
+"""A run's folder: made once, never written over, every file whole or absent."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import UserError
+
+
+def make_run_folder(output: str, name: str | None, default_name: str) -> Path:
+    """A new folder ``output/name``; without a name it is called after the configuration and the time.
+
+    Raises:
+        UserError: it is there already, or cannot be made.
+    """
+    folder = Path(output).absolute() / (name or f"{default_name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.is_dir() and not any(folder.iterdir()):
+            return folder
+        folder.mkdir()
+    except FileExistsError as error:
+        raise UserError(f"name: {folder} already holds a run; give another name or remove it") from error
+    except OSError as error:
+        raise UserError(f"output: cannot write to {folder.parent}: {error.strerror}") from error
+    return folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` for JSON; numbers that are not finite are an error, not invalid JSON."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,140 @@
+"""The parties' classifiers: read from disk and checked against each other, or pretrained here."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.data import partitions
+from fusion.data.labelled import DataError, LabelledImages
+from fusion.data.sources import load
+from fusion.networks import ImageSpec
+from fusion.teachers import Teacher, TeacherError, load_teacher, save_teacher
+from orchestrator.config import Pretraining, RunConfig
+from orchestrator.engines import Lesson
+from orchestrator.errors import UserError
+
+GOLD_STANDARD = "gold-standard"
+Parts: TypeAlias = tuple[LabelledImages, LabelledImages]
+
+
+def read_data(config: RunConfig) -> Parts | None:
+    """Training and test images, if the configuration names any.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    if config.data is None:
+        return None
+    try:
+        return load(config.data)
+    except DataError as error:
+        raise UserError(f"data: {error}") from error
+
+
+def without_teachers(config: RunConfig) -> RunConfig:
+    """The same configuration with its teachers to be pretrained.
+
+    Raises:
+        UserError: it does not say how.
+    """
+    if config.pretrain is None or config.data is None:
+        raise UserError("pretrain: to train teachers the configuration needs the sections 'pretrain' and 'data'")
+    return config.model_copy(update={"teachers": None})
+
+
+def read_teachers(config: RunConfig) -> list[Teacher]:
+    """The classifiers that `config.teachers` names.
+
+    Raises:
+        UserError: one is missing, damaged, or does not fit the others.
+    """
+    assert config.teachers is not None
+    teachers = []
+    for index, source in enumerate(config.teachers):
+        try:
+            teachers.append(load_teacher(Path(source.path), source.name))
+        except TeacherError as error:
+            raise UserError(f"teachers.{index}.path: {error}") from error
+    check_teachers(teachers)
+    return teachers
+
+
+def check_teachers(teachers: list[Teacher]) -> None:
+    """All must take the same images, know the same classes in the same order, and have a name of their own."""
+    first = teachers[0]
+    for index, teacher in enumerate(teachers[1:], start=1):
+        where, mine, theirs = f"teachers.{index}", teacher.spec, first.spec
+        if mine.size != theirs.size or mine.channels != theirs.channels:
+            raise UserError(
+                f"{where}: {teacher.name} takes {mine.channels}x{mine.size}x{mine.size} images, "
+                f"{first.name} {theirs.channels}x{theirs.size}x{theirs.size}"
+            )
+        if len(mine.classes) != len(theirs.classes):
+            raise UserError(
+                f"{where}: {teacher.name} has {len(mine.classes)} classes, {first.name} {len(theirs.classes)}"
+            )
+        if mine.classes != theirs.classes:
+            differing = next(i for i, pair in enumerate(zip(mine.classes, theirs.classes, strict=True)) if len(set(pair)) > 1)
+            raise UserError(
+                f"{where}: class {differing} of {teacher.name} is {mine.classes[differing]!r}, "
+                f"of {first.name} {theirs.classes[differing]!r}"
+            )
+        if teacher.name in [other.name for other in teachers[:index]]:
+            raise UserError(f"{where}.name: {teacher.name!r} is taken; every party needs a name of its own")
+
+
+def check_data(teachers: list[Teacher], test: LabelledImages) -> None:
+    """The evaluation images must be what the teachers take.
+
+    Raises:
+        UserError: another size, channel count or number of classes.
+    """
+    spec = teachers[0].spec
+    if (test.channels, test.size) != (spec.channels, spec.size):
+        raise UserError(
+            f"data: images are {test.channels}x{test.size}x{test.size}, but {teachers[0].name} takes "
+            f"{spec.channels}x{spec.size}x{spec.size} (data.image_size resizes)"
+        )
+    if len(test.classes) != len(spec.classes):
+        raise UserError(f"data: {len(test.classes)} classes, but {teachers[0].name} has {len(spec.classes)}")
+
+
+def lessons(config: RunConfig, train: LabelledImages) -> list[Lesson]:
+    """What has to be pretrained: each party on its part, then the gold standard on everything.
+
+    Raises:
+        UserError: the images cannot be split as asked.
+    """
+    assert config.pretrain is not None
+    try:
+        parts = split(config.pretrain, train, config.seed)
+    except ValueError as error:
+        raise UserError(f"pretrain: {error}") from error
+    mean, std = train.normalisation()
+    spec = ImageSpec(size=train.size, channels=train.channels, classes=train.classes, mean=mean, std=std)
+    result = [
+        Lesson(name=f"party-{index}", network=config.pretrain.network(index), spec=spec, train=train.subset(part))
+        for index, part in enumerate(parts)
+    ]
+    if config.pretrain.gold_standard:
+        result.append(Lesson(name=GOLD_STANDARD, network=config.student, spec=spec, train=train))
+    return result
+
+
+def split(pretrain: Pretraining, train: LabelledImages, seed: int) -> list[NDArray[np.int64]]:
+    """The parties' parts of the training images, as index arrays."""
+    labels = train.labels.numpy()
+    if pretrain.split == "dirichlet":
+        return partitions.dirichlet(labels, pretrain.parties, concentration=pretrain.concentration, seed=seed)
+    r = pretrain.r if pretrain.split == "imbalanced" else 1.0
+    return partitions.imbalanced(labels, pretrain.parties, r=r, seed=seed)
+
+
+def write_teachers(teachers: Sequence[Teacher], todo: Sequence[Lesson], folder: Path) -> None:
+    """Write each pretrained classifier and its card to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for lesson, teacher in zip(todo, teachers, strict=True):
+        save_teacher(teacher, folder / f"{teacher.name}.safetensors", training_images=len(lesson.train))
