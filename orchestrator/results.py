@@ -107,14 +107,14 @@ def gap_closed(references: References, student: Entry) -> float | None:
     return round(100 * (student["accuracy"] - max(accuracies)) / gap, 1) if gap > 0 else None
 
 
-def table_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, float | None]]:
-    """(what, network, accuracy) of everything that was compared, the student after the ensemble."""
-    rows = [(f"teacher {one['name']}", one["network"], one["accuracy"]) for one in summary["teachers"]]
-    rows.append(("teachers' ensemble", f"{len(summary['teachers'])} networks", summary["ensemble"]["accuracy"]))
-    rows.append(("fused student", summary["student"]["network"], summary["student"]["accuracy"]))
+def table_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, Entry]]:
+    """(what, network, scores) of everything that was compared, the student after the ensemble."""
+    rows = [(f"teacher {one['name']}", one["network"], one) for one in summary["teachers"]]
+    rows.append(("teachers' ensemble", f"{len(summary['teachers'])} networks", summary["ensemble"]))
+    if "student" in summary:
+        rows.append(("fused student", summary["student"]["network"], summary["student"]))
     if "gold_standard" in summary:
-        gold = summary["gold_standard"]
-        rows.append(("gold standard", gold["network"], gold["accuracy"]))
+        rows.append(("gold standard", summary["gold_standard"]["network"], summary["gold_standard"]))
     return rows
 
 

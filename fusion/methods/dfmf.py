@@ -30,7 +30,7 @@ class Dfmf(Settings):
     tau: float = setting(3.0, "Temperature of all softened labels.", above=0)
     bn_reduction: BnReduction = setting("sum", "Over the channels of a layer the BN loss is a 'sum' or a 'mean'.")
     distill_scale: Literal["one", "tau_squared"] = setting(
-        "one", "Factor on the learners' divergence in Eqs. (1) and (2): 'one' as printed, or 'tau_squared'."
+        "tau_squared", "Factor on the learners' divergence in Eqs. (1) and (2): 'tau_squared', or 'one' as printed."
     )
     critic_mode: Literal["train", "eval"] = setting(
         "train", "Mode of the assistant's BatchNorm layers while it judges a generator, Eq. (5)."

@@ -1,0 +1,164 @@
+"""The command line: `dfmf`, or `python -m orchestrator` without installation."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from orchestrator.errors import Interrupted, RunFailed, UserError
+
+app = typer.Typer(
+    help="Fuse pretrained image classifiers into one student, without their data.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Run = Annotated[str, typer.Argument(help="A YAML file, or the name of a preset (`dfmf init --list`).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Changes, such as method.alpha=0.2 or schedule.epochs=10.", show_default=False),
+]
+
+
+@app.command()
+def init(
+    preset: Annotated[str, typer.Argument(help="The preset to start from.")] = "digits",
+    to: Annotated[Path, typer.Option("--to", help="The file to write.")] = Path("run.yaml"),
+    list_presets: Annotated[bool, typer.Option("--list", help="List the presets and stop.")] = False,
+) -> None:
+    """Write a commented configuration to start from.
+
+    Every key is explained in docs/configuration.md; what a file leaves out has its default.
+    """
+    from orchestrator.loading import preset_text, presets
+
+    with _one_line_errors():
+        if list_presets:
+            for name in presets():
+                comment = [line[2:] for line in preset_text(name).splitlines() if line.startswith("# ")]
+                print(f"{name:<14} {comment[0]}")
+            return
+        if preset not in presets():
+            raise UserError(f"{preset}: unknown preset (known: {', '.join(presets())})")
+        try:
+            with to.open("x", encoding="utf-8") as file:
+                file.write(preset_text(preset))
+        except FileExistsError as error:
+            raise UserError(f"{to}: is there already; give another file with --to") from error
+        except OSError as error:
+            raise UserError(f"{to}: {error.strerror}") from error
+        print(f"wrote {to}; run it with: dfmf fuse {to}")
+
+
+@app.command()
+def fuse(
+    run: Run,
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show configuration, placement, FLOPs, memory and time; run nothing.")
+    ] = False,
+) -> None:
+    """Fuse the teachers of a configuration into one student.
+
+    Teachers that the configuration does not name are pretrained first. Everything goes into one new folder, and a
+    summary is printed at the end. Ctrl-C stops a run and keeps what it has.
+    """
+    with _one_line_errors():
+        if dry_run:
+            from orchestrator.dry_run import describe
+
+            print(describe(run, overrides or []))
+            return
+        from orchestrator.running import fuse as run_fusion
+
+        console = Console()
+        result = run_fusion(run, *(overrides or []), console=console)
+        _show(console, result.summary, result.folder)
+
+
+@app.command()
+def pretrain(run: Run, overrides: Overrides = None) -> None:
+    """Train only the teachers that a configuration describes, and the gold standard.
+
+    A later fusion takes them by `teachers: [PATH, ...]`.
+    """
+    with _one_line_errors():
+        from orchestrator.running import pretrain as run_pretraining
+
+        console = Console()
+        result = run_pretraining(run, *(overrides or []), console=console)
+        _show(console, result.summary, result.folder)
+        names = [one["name"] for one in result.summary["teachers"]]
+        paths = ", ".join(str(result.folder / "teachers" / f"{name}.safetensors") for name in names)
+        console.print(f"fuse them with: dfmf fuse {run} 'teachers=[{paths}]'", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    target: Annotated[str, typer.Argument(help="A run's folder, or a classifier's .safetensors file.", show_default=False)],
+    overrides: Overrides = None,
+    config: Annotated[str | None, typer.Option(help="Whose data to use; by default the run's own.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all scores to this file.")] = None,
+) -> None:
+    """Measure a fused student, or any classifier, on labelled images."""
+    with _one_line_errors():
+        from orchestrator.evaluating import evaluate as run_evaluation
+        from orchestrator.tables import class_table
+
+        scores = run_evaluation(target, config, *(overrides or []))
+        console = Console()
+        if "teachers" in scores:
+            _show(console, scores, None)
+        else:
+            console.print(f"accuracy {scores['student']['accuracy']:.2f} %", highlight=False)
+        console.print(class_table(scores))
+        if json_file is not None:
+            from orchestrator.run_folder import write_json
+
+            try:
+                write_json(json_file, scores)
+            except OSError as error:
+                raise UserError(f"{json_file}: {error.strerror}") from error
+
+
+def main() -> None:
+    """The entry point."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    app()
+
+
+def _show(console: Console, summary: dict[str, Any], folder: Path | None) -> None:
+    from orchestrator.tables import result_lines, result_table
+
+    console.print(result_table(summary))
+    for line in result_lines(summary, folder):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+class _one_line_errors:  # noqa: N801 - reads as a statement
+    """A mistake becomes one line on standard error and an exit code: 2 for wrong input, 130 for Ctrl-C, 1 else."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        codes: list[tuple[type[BaseException], int]] = [(UserError, 2), (Interrupted, 130), (RunFailed, 1)]
+        for expected, code in codes:
+            if isinstance(error, expected):
+                _leave(str(error), code)
+        if isinstance(error, KeyboardInterrupt):
+            _leave("stopped", 130)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What a run would do: its configuration, where everything would be placed, and what that would cost."""
+
+import os
+from collections.abc import Sequence
+
+import torch
+
+from fusion.networks import ImageSpec
+from orchestrator.config import RunConfig
+from orchestrator.estimate import estimate, measured_flops_per_second
+from orchestrator.loading import dump_config
+from orchestrator.placement import Plan, plan_actors
+from orchestrator.running import resolve
+from orchestrator.teachers import check_data, lessons, read_data, read_teachers
+
+
+def describe(run: str, overrides: Sequence[str]) -> str:
+    """The text that ``dfmf fuse --dry-run`` prints; checks the teachers and the data as a run would.
+
+    Raises:
+        UserError: what a run would refuse.
+    """
+    config, _ = resolve(run, overrides)
+    data = read_data(config)
+    if config.teachers is not None:
+        teachers = read_teachers(config)
+        if data is not None:
+            check_data(teachers, data[1])
+        spec, names, networks = teachers[0].spec, [one.name for one in teachers], [one.network for one in teachers]
+    else:
+        assert data is not None and config.pretrain is not None
+        todo = lessons(config, data[0])[: config.num_parties]
+        spec, names, networks = todo[0].spec, [one.name for one in todo], [one.network for one in todo]
+    cpus, gpus, where = _resources(config)
+    plan = plan_actors(len(names), config.engine, cpus, gpus)
+    sections = [
+        "# configuration",
+        dump_config(config),
+        f"# placement on {where}: {cpus:g} CPUs, {gpus:g} GPUs",
+        _placement(plan, names, config.engine.mode),
+        "# cost of the fusion (pretraining not counted)",
+        _cost(config, spec, networks, plan, cpus),
+    ]
+    return "\n".join(sections)
+
+
+def _resources(config: RunConfig) -> tuple[float, float, str]:
+    address = config.engine.address or os.environ.get("RAY_ADDRESS")
+    if config.engine.mode == "local" or not address:
+        return float(len(os.sched_getaffinity(0))), float(torch.cuda.device_count()), "this machine"
+    import ray
+
+    from orchestrator.cluster import cluster
+
+    with cluster(config.engine):
+        total = ray.cluster_resources()
+    return total.get("CPU", 0.0), total.get("GPU", 0.0), f"the cluster at {address}"
+
+
+def _placement(plan: Plan, names: list[str], mode: str) -> str:
+    if mode == "local":
+        return "everything in one process\n"
+    actors = [("student", plan.student), *zip((f"party {name}" for name in names), plan.parties, strict=True)]
+    lines = [f"{actor:<24} {share.device:<5} {share.cpus:g} CPU, {share.gpus:g} GPU" for actor, share in actors]
+    return "\n".join(lines) + "\n"
+
+
+def _cost(config: RunConfig, spec: ImageSpec, networks: list[str], plan: Plan, cpus: float) -> str:
+    numbers = estimate(config, spec, networks)
+    device = torch.device("cuda" if plan.gpus > 0 and torch.cuda.is_available() else "cpu")
+    rate = measured_flops_per_second(config.student, spec, device, config.schedule.batch_size, config.engine.threads)
+    lanes = 1.0 if config.engine.mode == "local" else max(1.0, min(len(networks) + 1, plan.gpus or cpus))
+    slowest = max(numbers.party_flops, numbers.student_flops) * config.schedule.iterations
+    seconds = max(numbers.total_flops / lanes, slowest) / rate
+    return "\n".join(
+        [
+            f"operations      {numbers.total_flops:.2e} FLOP: {config.schedule.iterations} iterations of "
+            f"{numbers.party_flops:.2e} a party and {numbers.student_flops:.2e} for the student, and the warm-up",
+            f"memory          about {_size(numbers.party_bytes)} a party, {_size(numbers.student_bytes)} for the student, "
+            "besides what a process itself takes (about 600 MiB)",
+            f"images          {_size(numbers.iteration_bytes)} an iteration through the object store, "
+            f"{config.engine.prefetch + 1} iterations in flight",
+            f"time            roughly {_duration(seconds)} at {rate / 1e9:.1f} GFLOP/s a {device.type} lane "
+            f"(measured here, just now), {lanes:g} lanes",
+        ]
+    )
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**20:,.1f} MiB" if count < 2**30 else f"{count / 2**30:,.1f} GiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"

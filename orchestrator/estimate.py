@@ -1,0 +1,117 @@
+"""What a run will cost, before it is started: operations counted, memory added up, time from a quick measurement."""
+
+import copy
+import dataclasses
+import time
+
+import torch
+from torch import Tensor, nn
+
+from fusion.evaluation import forward_flops
+from fusion.generator import Generator
+from fusion.networks import ImageSpec, build_network
+from orchestrator.config import RunConfig
+
+BYTES = 4
+SGD_COPIES, ADAM_COPIES = 3, 4
+"""Weights, gradients and the optimiser's moments."""
+PROBE_FLOPS = 2e9
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Of one run."""
+
+    party_flops: float
+    """One party, one iteration."""
+    student_flops: float
+    """The student, one iteration."""
+    total_flops: float
+    """The whole fusion, warm-up and all parties."""
+    party_bytes: float
+    """Weights, optimisers and activations at the largest step of a party."""
+    student_bytes: float
+    """The same of the student, with its copies of the teachers."""
+    iteration_bytes: float
+    """Images that all parties send in one iteration."""
+
+
+def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimate:
+    """Count a run's operations; a backward pass counts as two forward passes, one to the input alone as one."""
+    schedule, parties = config.schedule, len(teachers)
+    share = schedule.share(parties)
+    generator = Generator(config.generator, spec)
+    student = build_network(config.student, spec)
+    g = forward_flops(generator, (1, config.generator.latent_dim))
+    s = forward_flops(student, (1, spec.channels, spec.size, spec.size))
+    party_flops, warmup_flops, party_bytes, teacher_flops, teacher_parameters = 0.0, 0.0, 0.0, 0.0, 0
+    for name in teachers:
+        teacher = build_network(name, spec)
+        assistant = teacher if config.assistant == "teacher" else student
+        t = forward_flops(teacher, (1, spec.channels, spec.size, spec.size))
+        a = t if config.assistant == "teacher" else s
+        one = schedule.batch_size * (3 * g + 2 * t + 2 * a)
+        one += schedule.m_ga * schedule.batch_size * (g + t + 3 * a) + schedule.m_s * share * g
+        party_flops = max(party_flops, one)
+        warmup_flops += schedule.warmup_steps * schedule.batch_size * (3 * g + 2 * t)
+        teacher_flops += t
+        teacher_parameters += _parameters(teacher)
+        state = _parameters(teacher) + SGD_COPIES * _parameters(assistant) + ADAM_COPIES * _parameters(generator)
+        kept = _activations(generator, (1, config.generator.latent_dim))
+        kept += sum(_activations(net, (1, spec.channels, spec.size, spec.size)) for net in (teacher, assistant))
+        party_bytes = max(party_bytes, BYTES * (state + schedule.batch_size * kept))
+    student_flops = schedule.m_s * share * parties * (3 * s + teacher_flops)
+    student_state = SGD_COPIES * _parameters(student) + teacher_parameters
+    student_kept = _activations(student, (1, spec.channels, spec.size, spec.size))
+    image = spec.channels * spec.size**2
+    return Estimate(
+        party_flops=party_flops,
+        student_flops=student_flops,
+        total_flops=warmup_flops + schedule.iterations * (parties * party_flops + student_flops),
+        party_bytes=party_bytes,
+        student_bytes=BYTES * (student_state + share * parties * student_kept),
+        iteration_bytes=BYTES * schedule.m_s * share * parties * image,
+    )
+
+
+def measured_flops_per_second(network: str, spec: ImageSpec, device: torch.device, batch_size: int, threads: int) -> float:
+    """Operations a second of training steps with this network, from about a second of them."""
+    torch.set_num_threads(threads)
+    model = build_network(network, spec).to(device).train()
+    one = forward_flops(model, (1, spec.channels, spec.size, spec.size))
+    batch = int(max(2, min(batch_size, PROBE_FLOPS / (3 * one))))
+    images = torch.rand(batch, spec.channels, spec.size, spec.size, device=device)
+
+    def step() -> None:
+        model(images).square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    step()
+    started, steps = time.perf_counter(), 0
+    while time.perf_counter() - started < 1.0:
+        step()
+        steps += 1
+    return 3 * one * batch * steps / (time.perf_counter() - started)
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _activations(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Numbers that autograd keeps for one image between the forward and the backward pass."""
+    twin = copy.deepcopy(network).to("meta").train()
+    own = {id(parameter) for parameter in twin.parameters()}
+    kept: dict[int, int] = {}
+    alive: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        if id(tensor) not in own:
+            kept[id(tensor)] = tensor.numel()
+            alive.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        twin(torch.empty((2, *shape[1:]), device="meta"))
+    return sum(kept.values()) // 2

@@ -1,0 +1,68 @@
+"""Measuring a classifier that lies on disk: a run's student, or any other with a card."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fusion.assembly import FusionSettings
+from fusion.teachers import Teacher, TeacherError, load_teacher
+from orchestrator.config import RunConfig
+from orchestrator.errors import UserError
+from orchestrator.loading import load_config
+from orchestrator.recording import STUDENT, teacher_hash
+from orchestrator.results import measure_references, measure_student
+from orchestrator.teachers import GOLD_STANDARD, check_data, read_data
+
+
+def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[str, Any]:
+    """Scores of the classifier at `target`, a run's folder or a .safetensors file.
+
+    The evaluation images are those of `config` (a YAML file or preset), by default of the run's own configuration.
+    For a run's folder the teachers, their ensemble and the gold standard are measured too.
+
+    Raises:
+        UserError: nothing to evaluate, or nothing to evaluate on.
+    """
+    path = Path(target)
+    folder = path if path.is_dir() else None
+    student = _load(folder / STUDENT if folder else path)
+    source = config or (str(folder / "config.yaml") if folder else None)
+    if source is None:
+        raise UserError(f"{target}: --config: name the configuration (or preset) whose data is to be evaluated on")
+    loaded = load_config(source, overrides)
+    data = read_data(loaded)
+    if data is None:
+        raise UserError(f"{source}: data: there is nothing to evaluate on")
+    check_data([student], data[1])
+    teachers, gold = _teachers_of(folder, loaded) if folder else ([student], None)
+    weights = FusionSettings(student=student.network, weights=loaded.weights if folder else None).teacher_weights(
+        len(teachers)
+    )
+    hashes = {teacher.name: teacher_hash(teacher) for teacher in teachers}
+    references = measure_references(teachers, weights, gold, data[1], hashes)
+    entry = measure_student(student, references, data[1], None, teachers, weights)
+    result: dict[str, Any] = {"classes": list(data[1].classes), "student": entry}
+    if folder:
+        result |= {"teachers": references.teachers, "ensemble": references.ensemble}
+        if references.gold_standard:
+            result["gold_standard"] = references.gold_standard
+    else:
+        entry |= {"agreement": None, "agreement_on": "nothing"}
+    return result
+
+
+def _teachers_of(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher | None]:
+    if config.teachers is not None:
+        return [_load(Path(source.path), source.name) for source in config.teachers], None
+    paths = [folder / "teachers" / f"party-{index}.safetensors" for index in range(config.num_parties)]
+    gold = folder / "teachers" / f"{GOLD_STANDARD}.safetensors"
+    return [_load(path) for path in paths], _load(gold) if gold.exists() else None
+
+
+def _load(path: Path, name: str | None = None) -> Teacher:
+    try:
+        return load_teacher(path, name)
+    except TeacherError as error:
+        raise UserError(str(error)) from error
+
+

@@ -1,0 +1,1 @@
+"""Search spaces for Ray Tune: small declarative files, one a study."""
