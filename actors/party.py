@@ -22,10 +22,17 @@ class Iteration(TypedDict):
 
 
 class PartyWorker:
-    """Party `index` of `num_parties`. It runs ahead of the student as far as it is asked to: it never looks at it."""
+    """Party `index` of `num_parties`. It runs ahead of the student as far as it is asked to: it never looks
+    at it."""
 
     def __init__(
-        self, index: int, num_parties: int, teacher: Teacher, settings: FusionSettings, device: str, threads: int
+        self,
+        index: int,
+        num_parties: int,
+        teacher: Teacher,
+        settings: FusionSettings,
+        device: str,
+        threads: int,
     ) -> None:
         self._party = build_party(index, num_parties, teacher, settings, use_device(device, threads))
         self._next = 0

@@ -20,7 +20,14 @@ def pretrain(
 ) -> Arrays:
     """The weights of one classifier, trained on `train`."""
     classifier = train_classifier(
-        network, spec, train.images, train.labels, recipe, seed=seed, name=name, device=use_device(device, threads)
+        network,
+        spec,
+        train.images,
+        train.labels,
+        recipe,
+        seed=seed,
+        name=name,
+        device=use_device(device, threads),
     )
     return to_arrays({"network": classifier.network})["network"]
 

@@ -13,7 +13,7 @@ from actors.party import Iteration
 from actors.process import Arrays, to_arrays, use_device
 from fusion.assembly import FusionSettings, build_student
 from fusion.data.labelled import LabelledImages
-from fusion.epoch import EpochReport, mean_metrics, party_metrics, student_accuracy, to_uint8
+from fusion.epoch import EpochReport, epoch_report, party_metrics
 from fusion.teachers import Teacher
 
 
@@ -36,7 +36,6 @@ class StudentWorker:
         self._student = build_student(teachers, settings, use_device(device, threads))
         self._schedule = settings.schedule
         self._parties = list(parties)
-        self._names = [teacher.name for teacher in teachers]
         self._prefetch = prefetch
         self._evaluation = evaluation
         self._in_flight: deque[list[Any]] = deque()
@@ -47,7 +46,6 @@ class StudentWorker:
     def train_epoch(self, epoch: int) -> EpochReport | None:
         """The iterations of `epoch` (from 0), in order; None if it was halted on the way."""
         records = []
-        shares: list[torch.Tensor] = []
         first = epoch * self._schedule.iterations_per_epoch
         for iteration in range(first, first + self._schedule.iterations_per_epoch):
             started = time.perf_counter()
@@ -60,15 +58,10 @@ class StudentWorker:
                     return None
                 self._student.update(torch.cat([share[batch] for share in shares]))
             self._done = iteration + 1
-            records.append(party_metrics(self._names, [output["metrics"] for output in outputs]))
+            records.append(party_metrics(self._student.names, [output["metrics"] for output in outputs]))
             records[-1] |= self._student.meter.take()
             records[-1]["engine/wait_seconds"] = waited
-        return EpochReport(
-            epoch=epoch,
-            metrics=mean_metrics(records),
-            accuracy=student_accuracy(self._student, self._evaluation),
-            samples={name: to_uint8(share[-1]) for name, share in zip(self._names, shares, strict=True)},
-        )
+        return epoch_report(epoch, records, self._student, self._evaluation)
 
     @ray.method(concurrency_group="control")
     def done(self) -> int:

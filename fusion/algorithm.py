@@ -29,7 +29,8 @@ def warm_up(parties: Sequence[Party], schedule: Schedule, observe: Callable[[int
 def fuse(
     parties: Sequence[Party], student: Student, schedule: Schedule, observe: Callable[[int], None] = ignore
 ) -> None:
-    """Lines 11-31, after `warm_up`. `observe` is called after each iteration with how many there have been."""
+    """Lines 11-31, after `warm_up`. `observe` is called after each iteration with how many there have
+    been."""
     # fmt: off
     for iteration in range(schedule.iterations):                                  # 11-12
         for party in parties:                                                     # 13

@@ -1,4 +1,5 @@
-"""Parties and the student, put together from the teachers and the settings: the same in one process and in actors."""
+"""Parties and the student, put together from the teachers and the settings: the same in one process and in
+actors."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -49,8 +50,11 @@ class FusionSettings:
         return [weight / sum(weights) for weight in weights]
 
 
-def build_party(index: int, num_parties: int, teacher: Teacher, settings: FusionSettings, device: torch.device) -> Party:
-    """Line 1 of Algorithm 1 for party `index`: its teacher and freshly initialised generator and assistant."""
+def build_party(
+    index: int, num_parties: int, teacher: Teacher, settings: FusionSettings, device: torch.device
+) -> Party:
+    """Line 1 of Algorithm 1 for party `index`: its teacher and freshly initialised generator and
+    assistant."""
     network = teacher.network if settings.assistant == "teacher" else settings.student
     frozen_teacher = teacher.build()
     with seeded_initialisation(settings.seed, "party", index):

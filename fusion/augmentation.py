@@ -1,6 +1,7 @@
 """The student's augmentation: torchvision's transforms, drawn anew for every image, in one pass over a batch.
 
-torchvision draws once a batch and from the global stream; here each image has its own draw from a given stream.
+torchvision draws once a batch and from the global stream; here each image has its own draw from a given
+stream.
 """
 
 import dataclasses
@@ -19,15 +20,23 @@ CROP_TRIES = 10
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augmentation(Settings):
-    """What happens to an image before the teachers and the student look at it. The defaults are the paper's."""
+    """What happens to an image before the teachers and the student look at it. The defaults are the
+    paper's."""
 
     rotation: float = setting(10.0, "Largest rotation in degrees; 0 leaves it out.", at_least=0, at_most=180)
-    crop: float = setting(0.8, "Smallest share of the area that a resized crop keeps; 1 leaves it out.", above=0, at_most=1)
+    crop: float = setting(
+        0.8, "Smallest share of the area that a resized crop keeps; 1 leaves it out.", above=0, at_most=1
+    )
     flip: float = setting(0.5, "Probability of a horizontal flip.", at_least=0, at_most=1)
     jitter: float = setting(
-        0.1, "Range of brightness, contrast, saturation and hue jitter; 0 leaves it out.", at_least=0, at_most=0.5
+        0.1,
+        "Range of brightness, contrast, saturation and hue jitter; 0 leaves it out.",
+        at_least=0,
+        at_most=0.5,
     )
-    jitter_probability: float = setting(0.2, "Probability that an image's colours are jittered.", at_least=0, at_most=1)
+    jitter_probability: float = setting(
+        0.2, "Probability that an image's colours are jittered.", at_least=0, at_most=1
+    )
 
 
 def augment(images: Tensor, settings: Augmentation, stream: torch.Generator) -> Tensor:
@@ -48,7 +57,8 @@ def augment(images: Tensor, settings: Augmentation, stream: torch.Generator) -> 
 
 
 def crop_boxes(count: int, size: int, smallest_area: float, stream: torch.Generator) -> Tensor:
-    """Boxes [count, 4] as (top, left, height, width) in pixels, with the law of torchvision's RandomResizedCrop."""
+    """Boxes [count, 4] as (top, left, height, width) in pixels, with the law of torchvision's
+    RandomResizedCrop."""
     shape = (count, CROP_TRIES)
     areas = size * size * (smallest_area + (1 - smallest_area) * _uniform(shape, stream))
     low, high = (math.log(ratio) for ratio in ASPECT_RATIO)
@@ -88,7 +98,9 @@ def _sample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         ],
         dim=3,
     )
-    return F.grid_sample(images, grid.to(images.dtype), mode="bilinear", padding_mode="border", align_corners=True)
+    return F.grid_sample(
+        images, grid.to(images.dtype), mode="bilinear", padding_mode="border", align_corners=True
+    )
 
 
 def _rotate(images: Tensor, degrees: float, stream: torch.Generator) -> Tensor:
@@ -100,7 +112,8 @@ def _rotate(images: Tensor, degrees: float, stream: torch.Generator) -> Tensor:
 
 
 def _jitter(images: Tensor, strength: float, probability: float, stream: torch.Generator) -> Tensor:
-    """torchvision's ColorJitter on each image with `probability`: four colour transforms in a random order."""
+    """torchvision's ColorJitter on each image with `probability`: four colour transforms in a random
+    order."""
     chosen = (_uniform(len(images), stream) < probability).nonzero().squeeze(1)
     factors = 1 + strength * (2 * _uniform((len(images), 3), stream) - 1)
     hues = strength * (2 * _uniform(len(images), stream) - 1)

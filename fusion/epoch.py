@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fusion.data.labelled import LabelledImages
 from fusion.evaluation import logits_of, percent
@@ -29,7 +30,9 @@ class EpochReport:
 
 def mean_metrics(records: list[dict[str, float]]) -> dict[str, float]:
     """Mean over iterations of each metric."""
-    return {name: float(np.mean([record[name] for record in records])) for name in records[0]} if records else {}
+    return (
+        {name: float(np.mean([record[name] for record in records])) for name in records[0]} if records else {}
+    )
 
 
 def party_metrics(names: Sequence[str], metrics: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -41,15 +44,25 @@ def party_metrics(names: Sequence[str], metrics: Sequence[dict[str, float]]) -> 
     }
 
 
-def to_uint8(images: torch.Tensor | NDArray[np.float32]) -> NDArray[np.uint8]:
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     """Up to 64 images of the common space as pixels, clipped to [0, 1]."""
-    first = torch.as_tensor(np.array(images[:GRID_IMAGES]) if isinstance(images, np.ndarray) else images[:GRID_IMAGES])
-    return (first.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    pixels = images[:GRID_IMAGES].detach().cpu().float().clamp(0, 1)
+    return (pixels * 255).round().to(torch.uint8).numpy()
 
 
-def student_accuracy(student: Student, evaluation: LabelledImages | None) -> float | None:
-    """Top-1 in percent; None without evaluation images."""
-    if evaluation is None:
-        return None
-    logits = logits_of(student.classifier, evaluation.images, student.device)
-    return percent(logits.argmax(dim=1) == evaluation.labels)
+def epoch_report(
+    epoch: int, records: list[dict[str, float]], student: Student, evaluation: LabelledImages | None
+) -> EpochReport:
+    """What there is to say after the last iteration of `epoch`; `records` are its iterations' metrics."""
+    accuracy = None
+    if evaluation is not None:
+        logits = logits_of(student.classifier, evaluation.images, student.device)
+        accuracy = percent(logits.argmax(dim=1) == evaluation.labels)
+    assert student.seen is not None
+    shares = zip(student.names, student.seen.chunk(len(student.names)), strict=True)
+    return EpochReport(
+        epoch=epoch,
+        metrics=mean_metrics(records),
+        accuracy=accuracy,
+        samples={name: to_uint8(images) for name, images in shares},
+    )

@@ -24,7 +24,8 @@ def logits_of(classifier: Classifier, images: Tensor, device: torch.device) -> T
     training = classifier.training
     classifier.eval()
     batches = [
-        classifier(batch.to(device).float() / 255).logits.float().cpu() for batch in images.split(EVALUATION_BATCH)
+        classifier(batch.to(device).float() / 255).logits.float().cpu()
+        for batch in images.split(EVALUATION_BATCH)
     ]
     classifier.train(training)
     return torch.cat(batches)
@@ -52,14 +53,18 @@ class Scores:
 
 
 def score(logits: Tensor, test: LabelledImages, num_parties: int) -> Scores:
-    """Top-1 accuracy: over all, per class, and per block of classes that an imbalanced split makes frequent."""
+    """Top-1 accuracy: over all, per class, and per block of classes that an imbalanced split makes
+    frequent."""
     hits = logits.argmax(dim=1) == test.labels
     per_class = [
         percent(hits[test.labels == label]) if bool((test.labels == label).any()) else None
         for label in range(len(test.classes))
     ]
     owners = torch.from_numpy(frequent_party(len(test.classes), num_parties))[test.labels]
-    per_subset = [percent(hits[owners == party]) if bool((owners == party).any()) else 0.0 for party in range(num_parties)]
+    per_subset = [
+        percent(hits[owners == party]) if bool((owners == party).any()) else 0.0
+        for party in range(num_parties)
+    ]
     return Scores(percent(hits), per_class, per_subset)
 
 

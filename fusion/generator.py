@@ -1,6 +1,8 @@
-"""The DFQ generator (Choi et al., 2020): one linear layer, then upsampling and convolution, for any square size."""
+"""The DFQ generator (Choi et al., 2020): one linear layer, then upsampling and convolution, for any square
+size."""
 
 import dataclasses
+import itertools
 import math
 from typing import Literal
 
@@ -20,21 +22,24 @@ class GeneratorSettings(Settings):
     """Size and output of every party's generator."""
 
     latent_dim: int = setting(512, "Length of the noise vector z.", at_least=1)
-    width: int = setting(512, "Channels of the linear layer's map; halved by each upsampling down to an eighth.", at_least=8)
+    width: int = setting(
+        512, "Channels of the linear layer's map; halved by each upsampling down to an eighth.", at_least=8
+    )
     output: Literal["batchnorm", "sigmoid"] = setting(
         "batchnorm",
-        "Last layer: 'batchnorm' is DFQ's tanh and BatchNorm without affine (each channel has the mean and deviation "
-        "that the teacher's normalisation names); 'sigmoid' gives pixels in [0, 1].",
+        "Last layer: 'batchnorm' is DFQ's tanh and BatchNorm without affine (each channel has the mean and "
+        "deviation that the teacher's normalisation names); 'sigmoid' gives pixels in [0, 1].",
     )
     sampling: Literal["batch", "running"] = setting(
         "batch",
-        "Statistics of the generator's BatchNorm layers when it only synthesises images (for the assistant and the "
-        "student): those of the batch, or the running averages that its own updates leave.",
+        "Statistics of the generator's BatchNorm layers when it only synthesises images (for the assistant "
+        "and the student): those of the batch, or the running averages that its own updates leave.",
     )
 
 
 class Generator(nn.Module):
-    """Noise [batch, latent_dim] to images [batch, channels, size, size] in the common space of `Classifier`."""
+    """Noise [batch, latent_dim] to images [batch, channels, size, size] in the common space of
+    `Classifier`."""
 
     mean: Tensor
     std: Tensor
@@ -48,11 +53,13 @@ class Generator(nn.Module):
         self.linear = nn.Linear(settings.latent_dim, math.prod(self.start))
         self.convolutions = nn.ModuleList(
             nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
-            for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)
+            for inputs, outputs in itertools.pairwise(widths)
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for outputs in widths[1:])
         self.to_pixels = nn.Conv2d(widths[-1], spec.channels, kernel_size=3, padding=1)
-        self.last_norm = nn.BatchNorm2d(spec.channels, affine=False) if settings.output == "batchnorm" else None
+        self.last_norm = (
+            nn.BatchNorm2d(spec.channels, affine=False) if settings.output == "batchnorm" else None
+        )
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, -1, 1, 1), persistent=False)
 

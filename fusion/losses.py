@@ -1,4 +1,5 @@
-"""Every loss term of DFMF as a function of tensors. Equation numbers are those of Shi et al., CVPR Workshops 2024.
+"""Every loss term of DFMF as a function of tensors. Equation numbers are those of Shi et al., CVPR Workshops
+2024.
 
 All reductions run in float32, also inside autocast, and work on log-probabilities, so that a teacher that is
 certain about one of a hundred classes gives finite values and gradients.
@@ -41,7 +42,8 @@ def distillation(
 ) -> Tensor:
     """KL(sum_k w_k T_k || S), the first term of Eq. (1).
 
-    The teachers' probabilities are averaged and one divergence is taken; a mean of K divergences is another loss.
+    The teachers' probabilities are averaged and one divergence is taken; a mean of K divergences is another
+    loss.
     """
     target = mixture_log_probabilities(teacher_logits, weights, tau=tau)
     learner = F.log_softmax(student_logits.float() / tau, dim=1)
@@ -61,14 +63,16 @@ def instance_entropy(teacher_logits: Tensor) -> Tensor:
 
 
 def negative_batch_entropy(teacher_logits: Tensor) -> Tensor:
-    """Minus the entropy in nats of the teacher's mean prediction over the batch: BCE, the third term of Eq. (3)."""
+    """Minus the entropy in nats of the teacher's mean prediction over the batch: BCE, the third term of Eq.
+    (3)."""
     log_probabilities = F.log_softmax(teacher_logits.float(), dim=1)
     log_mean = torch.logsumexp(log_probabilities, dim=0) - math.log(len(log_probabilities))
     return (log_mean.exp() * log_mean).sum()
 
 
 def adversarial(teacher_logits: Tensor, critic_logits: Tensor, *, tau: float) -> Tensor:
-    """Minus the divergence between the teacher and the generator's critic, Eq. (5); in DFMF the critic is the GA."""
+    """Minus the divergence between the teacher and the generator's critic, Eq. (5); in DFMF the critic is
+    the GA."""
     return -soft_label_kl(teacher_logits, critic_logits, tau=tau)
 
 

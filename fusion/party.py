@@ -1,4 +1,5 @@
-"""A party: a frozen teacher, the generator that learns to imitate its data, and the assistant that mimics it."""
+"""A party: a frozen teacher, the generator that learns to imitate its data, and the assistant that mimics
+it."""
 
 import copy
 
@@ -8,8 +9,8 @@ from torch import Tensor, nn
 from fusion.batchnorm import record_bn_divergence
 from fusion.generator import Generator, GeneratorSettings
 from fusion.losses import soft_label_kl
-from fusion.methods import Dfmf, Synthesis
 from fusion.meter import Meter
+from fusion.methods import Dfmf, Synthesis
 from fusion.networks import Classifier, frozen
 from fusion.objective import Objective, Term, total, unweighted
 from fusion.schedule import Optimisation, Schedule, cosine_lr, set_lr
@@ -20,8 +21,10 @@ from fusion.vid import Vid
 class Party:
     """Lines 4-9 and 13-22 of Algorithm 1 for one k, and its share of lines 24-27.
 
-    Nothing here looks at the student or at another party: the images are a function of the teacher, the settings
-    and the seed. The noise of an iteration comes from a stream of its own, so an iteration can be drawn again.
+    Nothing here looks at the student or at another party: the images are a function of the teacher, the
+    settings
+    and the seed. The noise of an iteration comes from a stream of its own, so an iteration can be drawn
+    again.
     """
 
     def __init__(
@@ -70,7 +73,8 @@ class Party:
         self._minimise(objective, self.generator_optimiser, "warmup/")
 
     def begin_iteration(self, iteration: int) -> None:
-        """Set the noise stream and the assistant's learning rate of `iteration` (from 0) of the main phase."""
+        """Set the noise stream and the assistant's learning rate of `iteration` (from 0) of the main
+        phase."""
         self._noise = random_stream(self.device, self.seed, "noise", self.index, iteration)
         set_lr(self.assistant_optimiser, cosine_lr(self.assistant_lr, iteration, self.schedule.iterations))
 
@@ -120,7 +124,8 @@ class Party:
 
     @torch.no_grad()
     def preview(self, count: int = 64) -> Tensor:
-        """Images to look at, always of the same noise; the generator's state and its streams stay as they are."""
+        """Images to look at, always of the same noise; the generator's state and its streams stay as they
+        are."""
         noise = torch.randn(
             count,
             self.settings.latent_dim,

@@ -1,4 +1,5 @@
-"""Training a teacher, or the gold standard, on labelled images with the paper's recipe (Section 4.1, supplement 4)."""
+"""Training a teacher, or the gold standard, on labelled images with the paper's recipe (Section 4.1,
+supplement 4)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,10 +21,14 @@ class Recipe(Settings):
     epochs: int = setting(200, "Passes over the training images.", at_least=1)
     batch_size: int = setting(256, "Images in a batch.", at_least=1)
     lr: float = setting(0.1, "Initial learning rate.", above=0)
-    milestones: tuple[int, ...] = setting((80, 120), "Epochs at which the learning rate is divided by ten.", at_least=0)
+    milestones: tuple[int, ...] = setting(
+        (80, 120), "Epochs at which the learning rate is divided by ten.", at_least=0
+    )
     momentum: float = setting(0.9, "Nesterov momentum.", above=0, below=1)
     weight_decay: float = setting(5e-4, "Weight decay.", at_least=0)
-    crop_padding: int = setting(4, "Pixels by which a random crop may shift an image; 0 leaves it out.", at_least=0)
+    crop_padding: int = setting(
+        4, "Pixels by which a random crop may shift an image; 0 leaves it out.", at_least=0
+    )
     flip: float = setting(0.5, "Probability of a horizontal flip.", at_least=0, at_most=1)
 
 
@@ -37,11 +42,12 @@ def train_classifier(
     seed: int,
     name: str,
     device: torch.device,
-    observe: Callable[[int], None] = lambda epoch: None,
+    observe: Callable[[int], None] = lambda _: None,
 ) -> Classifier:
     """Train `network` from scratch: Nesterov SGD with steps in the learning rate, cross-entropy.
 
-    `images` are uint8 [count, channels, size, size], `labels` int64 [count]. `name` separates the random streams of
+    `images` are uint8 [count, channels, size, size], `labels` int64 [count]. `name` separates the random
+    streams of
     classifiers that share a seed. `observe` is called after each epoch with its number, from 0.
     """
     with seeded_initialisation(seed, "teacher", name):
@@ -82,4 +88,8 @@ def random_shift(images: Tensor, padding: int, flip: float, stream: torch.Genera
     columns = torch.where(mirrored.unsqueeze(1), columns.flip(1), columns)
     padded = F.pad(images, (padding,) * 4)
     index = torch.arange(count, device=images.device).view(-1, 1, 1)
-    return padded.permute(0, 2, 3, 1)[index, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2).contiguous()
+    return (
+        padded.permute(0, 2, 3, 1)[index, rows.unsqueeze(2), columns.unsqueeze(1)]
+        .permute(0, 3, 1, 2)
+        .contiguous()
+    )

@@ -14,15 +14,17 @@ from fusion.settings import Settings, setting
 class Schedule(Settings):
     """The counts of Algorithm 1. The defaults are the paper's."""
 
-    warmup_epochs: int = setting(50, "N_warm-up: epochs that train the generators on the fidelity loss alone.", at_least=0)
+    warmup_epochs: int = setting(
+        50, "N_warm-up: epochs that train the generators on the fidelity loss alone.", at_least=0
+    )
     epochs: int = setting(200, "N: epochs of the main phase.", at_least=1)
     iterations_per_epoch: int = setting(400, "M: iterations in an epoch.", at_least=1)
     m_ga: int = setting(5, "M_GA: assistant updates in an iteration.", at_least=1)
     m_s: int = setting(10, "M_S: student updates in an iteration.", at_least=1)
     batch_size: int = setting(
         256,
-        "B: images in a generator's and an assistant's batch; the student's union batch takes floor(B / K) from each "
-        "of the K parties.",
+        "B: images in a generator's and an assistant's batch; the student's union batch takes floor(B / K) "
+        "from each of the K parties.",
         at_least=2,
     )
 
@@ -51,12 +53,18 @@ class Schedule(Settings):
 class Optimisation(Settings):
     """Learning rates and momenta. The defaults are the paper's."""
 
-    student_lr: float = setting(0.05, "Initial learning rate of the student: SGD, Nesterov, cosine to zero.", above=0)
-    assistant_lr: float = setting(0.05, "Initial learning rate of the assistants: SGD, Nesterov, cosine to zero.", above=0)
+    student_lr: float = setting(
+        0.05, "Initial learning rate of the student: SGD, Nesterov, cosine to zero.", above=0
+    )
+    assistant_lr: float = setting(
+        0.05, "Initial learning rate of the assistants: SGD, Nesterov, cosine to zero.", above=0
+    )
     momentum: float = setting(0.9, "Nesterov momentum of the student and the assistants.", above=0, below=1)
     generator_lr: float = setting(1e-3, "Learning rate of the generators: Adam, constant.", above=0)
     generator_beta1: float = setting(0.5, "Adam's first momentum for the generators.", at_least=0, below=1)
-    weight_decay: float = setting(0.0, "Weight decay of the student and the assistants; the paper names none.", at_least=0)
+    weight_decay: float = setting(
+        0.0, "Weight decay of the student and the assistants; the paper names none.", at_least=0
+    )
 
     def learner(self, parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.SGD:
         """The optimiser of a student or an assistant."""
@@ -70,7 +78,8 @@ class Optimisation(Settings):
 
 
 def cosine_lr(initial: float, iteration: int, iterations: int) -> float:
-    """The learning rate in `iteration` (from 0) of `iterations`: from `initial` towards zero along half a cosine."""
+    """The learning rate in `iteration` (from 0) of `iterations`: from `initial` towards zero along half a
+    cosine."""
     return 0.5 * initial * (1.0 + math.cos(math.pi * iteration / iterations))
 
 

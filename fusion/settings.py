@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 
@@ -28,7 +29,7 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-_BOUNDS = {
+_BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "at_least": ("at least", lambda value, bound: value >= bound),
     "above": ("above", lambda value, bound: value > bound),
     "at_most": ("at most", lambda value, bound: value <= bound),

@@ -46,7 +46,11 @@ class Student:
         self.device = device
         self.meter = Meter()
         self.lr = optimisation.student_lr
-        self.optimiser = optimisation.learner([*self.classifier.parameters(), *self.vids.parameters()], self.lr)
+        self.optimiser = optimisation.learner(
+            [*self.classifier.parameters(), *self.vids.parameters()], self.lr
+        )
+        self.seen: Tensor | None = None
+        """The last union batch as the parties gave it."""
         self._draws = random_stream(device, seed, "augmentation")
 
     def begin_iteration(self, iteration: int) -> None:
@@ -55,8 +59,10 @@ class Student:
         set_lr(self.optimiser, cosine_lr(self.lr, iteration, self.schedule.iterations))
 
     def update(self, images: Tensor) -> None:
-        """Line 28: Eq. (1) on a union batch, the parties' images one after the other: [K share, channels, size, size]."""
+        """Line 28: Eq. (1) on a union batch, the parties' images one after the other: [K share, channels,
+        size, size]."""
         self.classifier.train()
+        self.seen = images
         with torch.no_grad():
             images = augment(images.to(self.device), self.augmentation, self._draws)
             targets = [teacher(images) for teacher in self.teachers]
@@ -75,21 +81,14 @@ class Student:
         self.meter.add(unweighted(objective), "student/")
         self._note_disagreement([target.logits for target in targets], prediction.logits.detach())
 
-    def step(self, iteration: int, shares: Sequence[Tensor]) -> None:
-        """All of lines 23-29: `shares` holds each party's [M_S, share, channels, size, size]."""
-        self.begin_iteration(iteration)
-        for batch in range(self.schedule.m_s):
-            self.update(torch.cat([share[batch] for share in shares]))
-
     def modules(self) -> dict[str, nn.Module]:
         """What the student trains, by role."""
         return {"student": self.classifier.network, "vids": self.vids}
 
     def _note_disagreement(self, teacher_logits: Sequence[Tensor], student_logits: Tensor) -> None:
-        """Eq. (5) with the student as critic, on each party's own images; only for the log (the paper's Fig. 4)."""
-        shares = student_logits.chunk(len(self.teachers))
-        for name, logits, share, own in zip(
-            self.names, teacher_logits, shares, range(len(shares)), strict=True
-        ):
-            value = adversarial(logits.chunk(len(shares))[own], share, tau=self.method.tau)
-            self.meter.add({f"student/{name}/adv": value})
+        """Eq. (5) with the student as critic, on each party's own images; only for the log (the paper's Fig.
+        4)."""
+        num_parties = len(self.teachers)
+        for name, own, logits in zip(self.names, range(num_parties), teacher_logits, strict=True):
+            share = logits.chunk(num_parties)[own], student_logits.chunk(num_parties)[own]
+            self.meter.add({f"student/{name}/adv": adversarial(*share, tau=self.method.tau)})

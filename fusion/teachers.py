@@ -78,7 +78,9 @@ def load_teacher(path: Path, name: str | None = None) -> Teacher:
     except OSError as error:
         raise TeacherError(f"{path}: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != card["sha256"]:
-        raise TeacherError(f"{path}: truncated or changed; its SHA-256 is not the one in {card_path(path).name}")
+        raise TeacherError(
+            f"{path}: truncated or changed; its SHA-256 is not the one in {card_path(path).name}"
+        )
     try:
         weights = load_tensors(data)
     except SafetensorError as error:
@@ -118,7 +120,9 @@ def _read_card(path: Path) -> dict[str, Any]:
             raise TeacherError(f"{path}: larger than {MAX_CARD_BYTES} bytes; no card")
         card = json.loads(path.read_bytes())
     except OSError as error:
-        raise TeacherError(f"{path}: {error.strerror}; a teacher needs this card beside its weights") from error
+        raise TeacherError(
+            f"{path}: {error.strerror}; a teacher needs this card beside its weights"
+        ) from error
     except ValueError as error:
         raise TeacherError(f"{path}: no JSON ({error})") from error
     if not isinstance(card, dict) or card.get("schema") != CARD_SCHEMA:
@@ -144,18 +148,22 @@ def _read_card(path: Path) -> dict[str, Any]:
 def _check_weights(teacher: Teacher, path: Path) -> None:
     """The tensors must be exactly those of the architecture, and finite."""
     with torch.device("meta"):
-        expected = {name: tensor.shape for name, tensor in build_network(teacher.network, teacher.spec).state_dict().items()}
+        expected = {
+            name: tensor.shape
+            for name, tensor in build_network(teacher.network, teacher.spec).state_dict().items()
+        }
     missing = [name for name in expected if name not in teacher.weights]
     unexpected = [name for name in teacher.weights if name not in expected]
     if missing or unexpected:
         raise TeacherError(
-            f"{path}: not the weights of {teacher.network}: missing {missing[:5]}, unexpected {unexpected[:5]}"
+            f"{path}: not the weights of {teacher.network}: missing {missing[:5]}, unexpected "
+            f"{unexpected[:5]}"
         )
     for name, tensor in teacher.weights.items():
         if tensor.shape != expected[name]:
             raise TeacherError(
-                f"{path}: {name} is {list(tensor.shape)}, but {teacher.network} with {len(teacher.spec.classes)} "
-                f"classes has {list(expected[name])}"
+                f"{path}: {name} is {list(tensor.shape)}, but {teacher.network} with "
+                f"{len(teacher.spec.classes)} classes has {list(expected[name])}"
             )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise TeacherError(f"{path}: {name} holds values that are not finite")

@@ -13,7 +13,8 @@ MINIMUM_VARIANCE = 1e-5
 
 
 class Vid(nn.Module):
-    """Predicts a teacher's feature map from a learner's: a 1x1 convolution and one learned variance a channel.
+    """Predicts a teacher's feature map from a learner's: a 1x1 convolution and one learned variance a
+    channel.
 
     Its parameters belong to the learner (the student or an assistant) and are trained with it.
     """
@@ -29,7 +30,8 @@ class Vid(nn.Module):
 
         Where the sizes differ, the learner's map is averaged, or repeated, to the teacher's.
         """
-        if learner_features.shape[2:] != teacher_features.shape[2:]:
-            learner_features = F.adaptive_avg_pool2d(learner_features, teacher_features.shape[2:])
+        height, width = teacher_features.shape[2:]
+        if learner_features.shape[2:] != (height, width):
+            learner_features = F.adaptive_avg_pool2d(learner_features, (height, width))
         variance = F.softplus(self.raw_variance) + MINIMUM_VARIANCE
         return gaussian_nll(self.regressor(learner_features), teacher_features, variance)

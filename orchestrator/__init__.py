@@ -1,9 +1,9 @@
 """dfmf: data-free model fusion on Ray. The same as the command line, from Python::
 
-    from orchestrator import fuse
+from orchestrator import fuse
 
-    result = fuse("digits", "method.alpha=0.2")
-    print(result.folder, result.summary["student"]["accuracy"])
+result = fuse("digits", "method.alpha=0.2")
+print(result.folder, result.summary["student"]["accuracy"])
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.errors import Interrupted, RunFailed, UserError
     from orchestrator.evaluating import evaluate
-    from orchestrator.running import FusionResult, fuse
-    from orchestrator.training import pretrain
+    from orchestrator.fusion_run import FusionResult
+    from orchestrator.running import fuse, pretrain
 
 __all__ = ["FusionResult", "Interrupted", "RunFailed", "UserError", "evaluate", "fuse", "pretrain"]
 
 _HOMES = {
     "fuse": "running",
-    "FusionResult": "running",
-    "pretrain": "training",
+    "FusionResult": "fusion_run",
+    "pretrain": "running",
     "evaluate": "evaluating",
     "UserError": "errors",
     "Interrupted": "errors",

@@ -8,7 +8,10 @@ from fusion.networks import ImageSpec
 def model_card(name: str, network: str, spec: ImageSpec, summary: dict[str, Any]) -> str:
     """Markdown: what the model is, how its input is made, where it comes from, how good it is."""
     rows = [("teacher " + one["name"], one["accuracy"]) for one in summary["teachers"]]
-    rows += [("teachers' ensemble", summary["ensemble"]["accuracy"]), ("**this model**", summary["student"]["accuracy"])]
+    rows += [
+        ("teachers' ensemble", summary["ensemble"]["accuracy"]),
+        ("**this model**", summary["student"]["accuracy"]),
+    ]
     if "gold_standard" in summary:
         rows.append(("gold standard (trained on all data)", summary["gold_standard"]["accuracy"]))
     table = "\n".join(f"| {label} | {_percent(value)} |" for label, value in rows)
@@ -17,13 +20,16 @@ def model_card(name: str, network: str, spec: ImageSpec, summary: dict[str, Any]
     )
     return f"""# {name}
 
-A {network} classifier that dfmf fused from {len(summary["teachers"])} pretrained classifiers without any of their data
+A {network} classifier that dfmf fused from {len(summary["teachers"])} pretrained classifiers without any of
+their data
 (data-free model fusion with generator assistants, Shi et al., CVPR Workshops 2024).
 
 ## Use
 
-`student.safetensors` holds the state dict of the network `{network}`; `student.json` holds everything below for
-machines. Input: {spec.channels} x {spec.size} x {spec.size}, pixels in [0, 1], then per channel (pixel - mean) / std with
+`student.safetensors` holds the state dict of the network `{network}`; `student.json` holds everything below
+for
+machines. Input: {spec.channels} x {spec.size} x {spec.size}, pixels in [0, 1], then per channel (pixel -
+mean) / std with
 mean {list(spec.mean)} and std {list(spec.std)}. Output: {len(spec.classes)} logits, in this order:
 
 {", ".join(spec.classes)}
@@ -36,8 +42,10 @@ Top-1 accuracy in percent on the evaluation images; — where there were none.
 |---|---|
 {table}
 
-Agreement with the teachers' ensemble on {summary["student"]["agreement_on"]}: {_percent(summary["student"]["agreement"])} %.
-One image costs {summary["student"]["macs"]:,} multiply-accumulates; the ensemble costs {summary["ensemble"]["macs"]:,}.
+Agreement with the teachers' ensemble on {summary["student"]["agreement_on"]}:
+{_percent(summary["student"]["agreement"])} %.
+One image costs {summary["student"]["macs"]:,} multiply-accumulates; the ensemble costs
+{summary["ensemble"]["macs"]:,}.
 
 ## Teachers
 
@@ -45,8 +53,10 @@ One image costs {summary["student"]["macs"]:,} multiply-accumulates; the ensembl
 
 ## Made with
 
-Seed {summary["seed"]}, {summary["iterations"]} iterations, {summary["seconds"]:.0f} s, {summary["status"]}. The complete
-configuration is in `config.yaml`. No raw training data was used in the fusion; the student can still carry over what its
+Seed {summary["seed"]}, {summary["iterations"]} iterations, {summary["seconds"]:.0f} s, {summary["status"]}.
+The complete
+configuration is in `config.yaml`. No raw training data was used in the fusion; the student can still carry
+over what its
 teachers learned of theirs.
 """
 

@@ -18,7 +18,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Run = Annotated[str, typer.Argument(help="A YAML file, or the name of a preset (`dfmf init --list`).", show_default=False)]
+Run = Annotated[
+    str, typer.Argument(help="A YAML file, or the name of a preset (`dfmf init --list`).", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Changes, such as method.alpha=0.2 or schedule.epochs=10.", show_default=False),
@@ -60,12 +62,14 @@ def fuse(
     run: Run,
     overrides: Overrides = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show configuration, placement, FLOPs, memory and time; run nothing.")
+        bool,
+        typer.Option("--dry-run", help="Show configuration, placement, FLOPs, memory and time; run nothing."),
     ] = False,
 ) -> None:
     """Fuse the teachers of a configuration into one student.
 
-    Teachers that the configuration does not name are pretrained first. Everything goes into one new folder, and a
+    Teachers that the configuration does not name are pretrained first. Everything goes into one new folder,
+    and a
     summary is printed at the end. Ctrl-C stops a run and keeps what it has.
     """
     with _one_line_errors():
@@ -95,15 +99,21 @@ def pretrain(run: Run, overrides: Overrides = None) -> None:
         _show(console, result.summary, result.folder)
         names = [one["name"] for one in result.summary["teachers"]]
         paths = ", ".join(str(result.folder / "teachers" / f"{name}.safetensors") for name in names)
-        console.print(f"fuse them with: dfmf fuse {run} 'teachers=[{paths}]'", highlight=False, soft_wrap=True)
+        console.print(
+            f"fuse them with: dfmf fuse {run} 'teachers=[{paths}]'", highlight=False, soft_wrap=True
+        )
 
 
 @app.command()
 def evaluate(
-    target: Annotated[str, typer.Argument(help="A run's folder, or a classifier's .safetensors file.", show_default=False)],
+    target: Annotated[
+        str, typer.Argument(help="A run's folder, or a classifier's .safetensors file.", show_default=False)
+    ],
     overrides: Overrides = None,
     config: Annotated[str | None, typer.Option(help="Whose data to use; by default the run's own.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all scores to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write all scores to this file.")
+    ] = None,
 ) -> None:
     """Measure a fused student, or any classifier, on labelled images."""
     with _one_line_errors():
@@ -141,7 +151,8 @@ def _show(console: Console, summary: dict[str, Any], folder: Path | None) -> Non
 
 
 class _one_line_errors:  # noqa: N801 - reads as a statement
-    """A mistake becomes one line on standard error and an exit code: 2 for wrong input, 130 for Ctrl-C, 1 else."""
+    """A mistake becomes one line on standard error and an exit code: 2 for wrong input, 130 for Ctrl-C, 1
+    else."""
 
     def __enter__(self) -> None:
         return None

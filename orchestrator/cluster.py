@@ -32,12 +32,16 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
     address = engine.address or os.environ.get("RAY_ADDRESS")
     if address:
         environment: dict[str, Any] = {"env_vars": variables}
-        if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:  # A submitted job's working directory has the code.
+        if (
+            "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ
+        ):  # A submitted job's working directory has the code.
             environment["py_modules"] = [str(ROOT / name) for name in ("fusion", "actors", "orchestrator")]
         try:
             ray.init(address=address, runtime_env=environment, **common)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(f"engine.address: no Ray cluster at {address} ({str(error).splitlines()[0]})") from error
+            raise UserError(
+                f"engine.address: no Ray cluster at {address} ({str(error).splitlines()[0]})"
+            ) from error
     else:
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         ray.init(
@@ -54,11 +58,14 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
 
 
 @contextmanager
-def placed(num_parties: int, engine: EngineSettings, say: Callable[[str], None]) -> Iterator[tuple[Plan, PlacementGroup]]:
+def placed(
+    num_parties: int, engine: EngineSettings, say: Callable[[str], None]
+) -> Iterator[tuple[Plan, PlacementGroup]]:
     """Within the block a placement group holds what the run needs; `say` hears what is being waited for.
 
     Raises:
-        UserError: the cluster did not come to have it in time. A private cluster cannot grow, so it is not waited for.
+        UserError: the cluster did not come to have it in time. A private cluster cannot grow, so it is not
+        waited for.
     """
     total = ray.cluster_resources()
     plan = plan_actors(num_parties, engine, total.get("CPU", 0.0), total.get("GPU", 0.0))

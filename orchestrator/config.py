@@ -61,7 +61,9 @@ class Pretraining(_Section):
     @model_validator(mode="after")
     def _one_network_each(self) -> "Pretraining":
         if len(self.networks) not in (1, self.parties):
-            raise ValueError(f"networks: {len(self.networks)} networks for {self.parties} parties; give 1 or one each")
+            raise ValueError(
+                f"networks: {len(self.networks)} networks for {self.parties} parties; give 1 or one each"
+            )
         return self
 
     def network(self, party: int) -> str:
@@ -75,7 +77,8 @@ class EngineSettings(_Section):
     mode: Literal["ray", "local"] = "ray"
     """'ray': every party and the student are actors; 'local': one process, without Ray."""
     address: str | None = None
-    """A Ray cluster: 'auto' or 'host:port'. Empty: the RAY_ADDRESS of a submitted job, else a private one here."""
+    """A Ray cluster: 'auto' or 'host:port'. Empty: the RAY_ADDRESS of a submitted job, else a private one
+    here."""
     prefetch: int = Field(1, ge=0)
     """Iterations that the parties may run ahead of the student."""
     threads: int = Field(1, ge=1)

@@ -22,7 +22,12 @@ from orchestrator.placement import Plan, Share
 
 POLL_SECONDS = 0.5
 HALT_SECONDS = 4.0
-ACTORS = {"PartyWorker": "a party", "PartyActor": "a party", "StudentWorker": "the student", "StudentActor": "the student"}
+ACTORS = {
+    "PartyWorker": "a party",
+    "PartyActor": "a party",
+    "StudentWorker": "the student",
+    "StudentActor": "the student",
+}
 
 
 class ActorLost(RuntimeError):
@@ -37,7 +42,9 @@ class RayEngine:
         self._plan = plan
         self._group = group
 
-    def pretrain(self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced) -> list[Weights]:
+    def pretrain(
+        self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced
+    ) -> list[Weights]:
         """Side by side, as many at once as there are bundles."""
         shares = [*self._plan.parties, self._plan.student]
         calls = []
@@ -92,7 +99,9 @@ class RayEngine:
         return {
             "num_cpus": share.cpus,
             "num_gpus": share.gpus,
-            "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle),
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(
+                self._group, placement_group_bundle_index=bundle
+            ),
         }
 
 
@@ -109,7 +118,10 @@ def _warm_up(parties: Sequence[Any], job: Job, observer: Observer) -> None:
     schedule = job.settings.schedule
     length = schedule.iterations_per_epoch
     calls = [
-        [party.warm_up.remote(epoch * length, (epoch + 1) * length) for epoch in range(schedule.warmup_epochs)]
+        [
+            party.warm_up.remote(epoch * length, (epoch + 1) * length)
+            for epoch in range(schedule.warmup_epochs)
+        ]
         for party in parties
     ]
     pending = [call for of_party in calls for call in of_party]
@@ -153,7 +165,7 @@ def _main_phase(student: Any, parties: Sequence[Any], job: Job, observer: Observ
             observer.advanced("fusion", done, schedule.iterations)
             observer.student(to_tensors(state["student"]), done)
     except KeyboardInterrupt:
-        return _halted(student, job)
+        return _halted(student)
     of_parties = _get([party.weights.remote() for party in parties])
     return Fused(
         student=to_tensors(state["student"]),
@@ -169,8 +181,9 @@ def _await(call: Any, meanwhile: Callable[[], None]) -> Any:
     return _get(call)
 
 
-def _halted(student: Any, job: Job) -> Fused:
-    """The student as it is after the update in work; nothing if that takes too long (the last epoch's is on disk)."""
+def _halted(student: Any) -> Fused:
+    """The student as it is after the update in work; nothing if that takes too long (the last epoch's is on
+    disk)."""
     with contextlib.suppress(GetTimeoutError):
         ray.get(student.halt.remote(), timeout=HALT_SECONDS)
         state, done = ray.get([student.weights.remote(), student.done.remote()], timeout=HALT_SECONDS)

@@ -26,7 +26,11 @@ def describe(run: str, overrides: Sequence[str]) -> str:
         teachers = read_teachers(config)
         if data is not None:
             check_data(teachers, data[1])
-        spec, names, networks = teachers[0].spec, [one.name for one in teachers], [one.network for one in teachers]
+        spec, names, networks = (
+            teachers[0].spec,
+            [one.name for one in teachers],
+            [one.network for one in teachers],
+        )
     else:
         assert data is not None and config.pretrain is not None
         todo = lessons(config, data[0])[: config.num_parties]
@@ -61,23 +65,28 @@ def _placement(plan: Plan, names: list[str], mode: str) -> str:
     if mode == "local":
         return "everything in one process\n"
     actors = [("student", plan.student), *zip((f"party {name}" for name in names), plan.parties, strict=True)]
-    lines = [f"{actor:<24} {share.device:<5} {share.cpus:g} CPU, {share.gpus:g} GPU" for actor, share in actors]
+    lines = [
+        f"{actor:<24} {share.device:<5} {share.cpus:g} CPU, {share.gpus:g} GPU" for actor, share in actors
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _cost(config: RunConfig, spec: ImageSpec, networks: list[str], plan: Plan, cpus: float) -> str:
     numbers = estimate(config, spec, networks)
     device = torch.device("cuda" if plan.gpus > 0 and torch.cuda.is_available() else "cpu")
-    rate = measured_flops_per_second(config.student, spec, device, config.schedule.batch_size, config.engine.threads)
+    rate = measured_flops_per_second(
+        config.student, spec, device, config.schedule.batch_size, config.engine.threads
+    )
     lanes = 1.0 if config.engine.mode == "local" else max(1.0, min(len(networks) + 1, plan.gpus or cpus))
     slowest = max(numbers.party_flops, numbers.student_flops) * config.schedule.iterations
     seconds = max(numbers.total_flops / lanes, slowest) / rate
     return "\n".join(
         [
             f"operations      {numbers.total_flops:.2e} FLOP: {config.schedule.iterations} iterations of "
-            f"{numbers.party_flops:.2e} a party and {numbers.student_flops:.2e} for the student, and the warm-up",
-            f"memory          about {_size(numbers.party_bytes)} a party, {_size(numbers.student_bytes)} for the student, "
-            "besides what a process itself takes (about 600 MiB)",
+            f"{numbers.party_flops:.2e} a party and {numbers.student_flops:.2e} for the student, and the "
+            f"warm-up",
+            f"memory          about {_size(numbers.party_bytes)} a party, {_size(numbers.student_bytes)} "
+            f"for the student, besides what a process itself takes (about 600 MiB)",
             f"images          {_size(numbers.iteration_bytes)} an iteration through the object store, "
             f"{config.engine.prefetch + 1} iterations in flight",
             f"time            roughly {_duration(seconds)} at {rate / 1e9:.1f} GFLOP/s a {device.type} lane "

@@ -72,7 +72,9 @@ class Observer(Protocol):
 class Engine(Protocol):
     """Where pretraining and fusion run."""
 
-    def pretrain(self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced) -> list[Weights]:
+    def pretrain(
+        self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced
+    ) -> list[Weights]:
         """The weights of each lesson's classifier."""
 
     def fuse(self, job: Job, observer: Observer) -> Fused:

@@ -22,7 +22,8 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that this code runs from, with ``-dirty`` if it was changed; None outside of one."""
+    """The commit of the checkout that this code runs from, with ``-dirty`` if it was changed; None outside
+    of one."""
     folder = Path(__file__).resolve().parent
     try:
         commit = subprocess.run(

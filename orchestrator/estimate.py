@@ -1,4 +1,5 @@
-"""What a run will cost, before it is started: operations counted, memory added up, time from a quick measurement."""
+"""What a run will cost, before it is started: operations counted, memory added up, time from a quick
+measurement."""
 
 import copy
 import dataclasses
@@ -37,7 +38,8 @@ class Estimate:
 
 
 def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimate:
-    """Count a run's operations; a backward pass counts as two forward passes, one to the input alone as one."""
+    """Count a run's operations; a backward pass counts as two forward passes, one to the input alone as
+    one."""
     schedule, parties = config.schedule, len(teachers)
     share = schedule.share(parties)
     generator = Generator(config.generator, spec)
@@ -56,9 +58,13 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
         warmup_flops += schedule.warmup_steps * schedule.batch_size * (3 * g + 2 * t)
         teacher_flops += t
         teacher_parameters += _parameters(teacher)
-        state = _parameters(teacher) + SGD_COPIES * _parameters(assistant) + ADAM_COPIES * _parameters(generator)
+        state = (
+            _parameters(teacher) + SGD_COPIES * _parameters(assistant) + ADAM_COPIES * _parameters(generator)
+        )
         kept = _activations(generator, (1, config.generator.latent_dim))
-        kept += sum(_activations(net, (1, spec.channels, spec.size, spec.size)) for net in (teacher, assistant))
+        kept += sum(
+            _activations(net, (1, spec.channels, spec.size, spec.size)) for net in (teacher, assistant)
+        )
         party_bytes = max(party_bytes, BYTES * (state + schedule.batch_size * kept))
     student_flops = schedule.m_s * share * parties * (3 * s + teacher_flops)
     student_state = SGD_COPIES * _parameters(student) + teacher_parameters
@@ -74,7 +80,9 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
     )
 
 
-def measured_flops_per_second(network: str, spec: ImageSpec, device: torch.device, batch_size: int, threads: int) -> float:
+def measured_flops_per_second(
+    network: str, spec: ImageSpec, device: torch.device, batch_size: int, threads: int
+) -> float:
     """Operations a second of training steps with this network, from about a second of them."""
     torch.set_num_threads(threads)
     model = build_network(network, spec).to(device).train()

@@ -1,6 +1,5 @@
 """Measuring a classifier that lies on disk: a run's student, or any other with a card."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from orchestrator.teachers import GOLD_STANDARD, check_data, read_data
 def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[str, Any]:
     """Scores of the classifier at `target`, a run's folder or a .safetensors file.
 
-    The evaluation images are those of `config` (a YAML file or preset), by default of the run's own configuration.
+    The evaluation images are those of `config` (a YAML file or preset), by default of the run's own
+    configuration.
     For a run's folder the teachers, their ensemble and the gold standard are measured too.
 
     Raises:
@@ -28,16 +28,18 @@ def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[st
     student = _load(folder / STUDENT if folder else path)
     source = config or (str(folder / "config.yaml") if folder else None)
     if source is None:
-        raise UserError(f"{target}: --config: name the configuration (or preset) whose data is to be evaluated on")
+        raise UserError(
+            f"{target}: --config: name the configuration (or preset) whose data is to be evaluated on"
+        )
     loaded = load_config(source, overrides)
     data = read_data(loaded)
     if data is None:
         raise UserError(f"{source}: data: there is nothing to evaluate on")
     check_data([student], data[1])
     teachers, gold = _teachers_of(folder, loaded) if folder else ([student], None)
-    weights = FusionSettings(student=student.network, weights=loaded.weights if folder else None).teacher_weights(
-        len(teachers)
-    )
+    weights = FusionSettings(
+        student=student.network, weights=loaded.weights if folder else None
+    ).teacher_weights(len(teachers))
     hashes = {teacher.name: teacher_hash(teacher) for teacher in teachers}
     references = measure_references(teachers, weights, gold, data[1], hashes)
     entry = measure_student(student, references, data[1], None, teachers, weights)
@@ -64,5 +66,3 @@ def _load(path: Path, name: str | None = None) -> Teacher:
         return load_teacher(path, name)
     except TeacherError as error:
         raise UserError(str(error)) from error
-
-

@@ -1,6 +1,7 @@
 """The fused student as an MLflow model: weights as safetensors, a card, a signature, and no pickle.
 
-``mlflow.pyfunc.load_model`` and ``load_student`` both read it; the former runs this module's `_load_pyfunc` and no
+``mlflow.pyfunc.load_model`` and ``load_student`` both read it; the former runs this module's `_load_pyfunc`
+and no
 code from the model.
 """
 
@@ -50,7 +51,8 @@ def log_student(uri: str, run_id: str, folder: Path, channels: int, size: int, c
 
 
 def load_student(model_uri: str) -> Classifier:
-    """The classifier of a logged model, such as ``models:/m-…`` or ``runs:/…/student``, in evaluation mode."""
+    """The classifier of a logged model, such as ``models:/m-…`` or ``runs:/…/student``, in evaluation
+    mode."""
     folder = Path(mlflow.artifacts.download_artifacts(model_uri))
     return load_teacher(folder / WEIGHTS).build()
 
@@ -60,7 +62,7 @@ class _Predictor:
         self._classifier = classifier
 
     @torch.no_grad()
-    def predict(self, images: Any, params: dict[str, Any] | None = None) -> NDArray[np.float32]:
+    def predict(self, images: Any, params: dict[str, Any] | None = None) -> NDArray[np.float32]:  # noqa: ARG002 - MLflow passes it
         array = images["images"] if isinstance(images, dict) else images
         logits = self._classifier(torch.from_numpy(np.array(array, dtype=np.float32))).logits
         return logits.numpy()  # type: ignore[no-any-return]

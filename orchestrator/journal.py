@@ -27,7 +27,9 @@ def write_table(folder: Path) -> Path:
                 {"epoch": record["epoch"], "iteration": record["iteration"], "name": name, "value": value}
                 for name, value in record["metrics"].items()
             ]
-    schema = pa.schema([("epoch", pa.int64()), ("iteration", pa.int64()), ("name", pa.string()), ("value", pa.float64())])
+    schema = pa.schema(
+        [("epoch", pa.int64()), ("iteration", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
+    )
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / TABLE)
     journal.unlink(missing_ok=True)
     return folder / TABLE

@@ -1,4 +1,5 @@
-"""From a YAML file, a preset and overrides to a `RunConfig`; every mistake becomes a line that names its place."""
+"""From a YAML file, a preset and overrides to a `RunConfig`; every mistake becomes a line that names its
+place."""
 
 import difflib
 import json
@@ -25,19 +26,29 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf)$|^\.(?:nan|NaN)$"),
+    re.compile(
+        r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf)$|^\.(?:nan|NaN)$"
+    ),
     list("-+0123456789."),
 )
 
@@ -166,7 +177,9 @@ def _explain(error: ValidationError, source: str, from_command_line: list[str]) 
         location = ".".join(str(part) for part in problem["loc"])
         cause = problem.get("ctx", {}).get("error")
         if isinstance(cause, SettingsError):
-            found = [(f"{location}.{name}", f"{wrong} (got {value})") for name, wrong, value in cause.problems]
+            found = [
+                (f"{location}.{name}", f"{wrong} (got {value})") for name, wrong, value in cause.problems
+            ]
         elif problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             siblings = _known_keys(problem["loc"][:-1])
             found = [(location, f"unknown key{_suggest(str(problem['loc'][-1]), siblings)}")]

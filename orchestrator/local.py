@@ -6,7 +6,7 @@ import torch
 
 from fusion.algorithm import fuse, warm_up
 from fusion.assembly import build_party, build_student
-from fusion.epoch import EpochReport, mean_metrics, party_metrics, student_accuracy, to_uint8
+from fusion.epoch import EpochReport, epoch_report, party_metrics, to_uint8
 from fusion.pretraining import Recipe, train_classifier
 from orchestrator.engines import WARMUP_EPOCH, Advanced, Fused, Job, Lesson, Observer, Weights
 
@@ -18,7 +18,9 @@ class LocalEngine:
         torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def pretrain(self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced) -> list[Weights]:
+    def pretrain(
+        self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced
+    ) -> list[Weights]:
         """One after the other."""
         weights: list[Weights] = []
         for index, lesson in enumerate(lessons):
@@ -39,7 +41,8 @@ class LocalEngine:
         return weights
 
     def fuse(self, job: Job, observer: Observer) -> Fused:
-        """Algorithm 1. An interruption is not caught here: the last epoch's student has been handed to `observer`."""
+        """Algorithm 1. An interruption is not caught here: the last epoch's student has been handed to
+        `observer`."""
         schedule = job.settings.schedule
         names = [teacher.name for teacher in job.teachers]
         parties = [
@@ -49,26 +52,33 @@ class LocalEngine:
         student = build_student(job.teachers, job.settings, self._device)
         records: list[dict[str, float]] = []
 
-        def report(epoch: int, metrics: dict[str, float], accuracy: float | None) -> None:
-            samples = {name: to_uint8(party.preview()) for name, party in zip(names, parties, strict=True)}
-            observer.epoch(EpochReport(epoch=epoch, metrics=metrics, accuracy=accuracy, samples=samples))
-
         def after(done: int) -> None:
-            records.append(party_metrics(names, [party.meter.take() for party in parties]) | student.meter.take())
+            records.append(
+                party_metrics(names, [party.meter.take() for party in parties]) | student.meter.take()
+            )
             observer.advanced("fusion", done, schedule.iterations)
             if done % schedule.iterations_per_epoch == 0:
-                accuracy = student_accuracy(student, job.evaluation)
-                report(done // schedule.iterations_per_epoch - 1, mean_metrics(records), accuracy)
+                epoch = done // schedule.iterations_per_epoch - 1
+                observer.epoch(epoch_report(epoch, records, student, job.evaluation))
                 observer.student(student.classifier.network.state_dict(), done)
                 records.clear()
 
         total = schedule.warmup_steps * len(parties)
         warm_up(parties, schedule, lambda done: observer.advanced("warm-up", done, total))
-        report(WARMUP_EPOCH, party_metrics(names, [party.meter.take() for party in parties]), None)
+        observer.epoch(
+            EpochReport(
+                epoch=WARMUP_EPOCH,
+                metrics=party_metrics(names, [party.meter.take() for party in parties]),
+                accuracy=None,
+                samples={name: to_uint8(party.preview()) for name, party in zip(names, parties, strict=True)},
+            )
+        )
         fuse(parties, student, schedule, after)
         return Fused(
             student=student.classifier.network.state_dict(),
             vids=student.vids.state_dict(),
-            parties=[{role: module.state_dict() for role, module in party.modules().items()} for party in parties],
+            parties=[
+                {role: module.state_dict() for role, module in party.modules().items()} for party in parties
+            ],
             iterations=schedule.iterations,
         )

@@ -1,4 +1,5 @@
-"""Which resources every actor of a run gets: a pure function of the configuration and what the cluster has."""
+"""Which resources every actor of a run gets: a pure function of the configuration and what the cluster
+has."""
 
 import dataclasses
 import math
@@ -64,4 +65,7 @@ def _share(available: float, actors: int) -> float:
     """1, or the part of 1 with which `actors` fit when each unit is shared by equally many; rounded down."""
     if available <= 0:
         return 0.0
-    return math.floor(100 / math.ceil(actors / math.floor(available) if available >= 1 else actors / available)) / 100
+    return (
+        math.floor(100 / math.ceil(actors / math.floor(available) if available >= 1 else actors / available))
+        / 100
+    )

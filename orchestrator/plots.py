@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 GRID_COLUMNS = 8
-SMALLEST_TILE = 32
+SMALLEST_TILE = 64
 
 
 def image_grid(images: NDArray[np.uint8]) -> Image.Image:
@@ -32,6 +32,7 @@ def plot_accuracy(path: Path, accuracies: Sequence[float], references: Mapping[s
     for index, (name, value) in enumerate(references.items()):
         axes.axhline(value, linestyle="--", linewidth=1, color=f"C{index + 1}", label=f"{name} {value:.1f}")
     axes.set(xlabel="epoch", ylabel="test accuracy in percent")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     _finish(figure, axes, path)
 
 
@@ -41,17 +42,21 @@ def plot_metrics(path: Path, curves: Mapping[str, Sequence[float]], label: str) 
     for name, values in curves.items():
         axes.plot(range(1, len(values) + 1), values, label=name)
     axes.set(xlabel="epoch", ylabel=label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     _finish(figure, axes, path)
 
 
 def plot_subsets(path: Path, scores: Mapping[str, Sequence[float]]) -> None:
-    """Accuracy on the classes that are frequent at each party, a group of bars a classifier (supplement, Fig. 2)."""
+    """Accuracy on the classes that are frequent at each party, a group of bars a classifier (supplement,
+    Fig. 2)."""
     figure, axes = _figure()
     width = 0.8 / len(scores)
     for index, (name, values) in enumerate(scores.items()):
         axes.bar(np.arange(len(values)) + index * width, values, width, label=name)
     count = len(next(iter(scores.values())))
-    axes.set_xticks(np.arange(count) + 0.4 - width / 2, [f"classes of party {party}" for party in range(count)])
+    axes.set_xticks(
+        np.arange(count) + 0.4 - width / 2, [f"classes of party {party}" for party in range(count)]
+    )
     axes.set(ylabel="test accuracy in percent")
     _finish(figure, axes, path)
 
@@ -65,5 +70,5 @@ def _figure() -> tuple[Any, Any]:
 
 def _finish(figure: Any, axes: Any, path: Path) -> None:
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
     figure.savefig(path, dpi=110)

@@ -4,7 +4,15 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 PLAIN_SECONDS = 10.0
 
@@ -60,10 +68,14 @@ class Display:
         if now >= self._next_line and 0 < done < total:
             self._next_line = now + PLAIN_SECONDS
             left = (now - self._started[phase]) * (total - done) / done
-            self.said(f"{phase}: {done}/{total}, about {_duration(left)} left{self.note and ', ' + self.note}")
+            self.said(
+                f"{phase}: {done}/{total}, about {_duration(left)} left{self.note and ', ' + self.note}"
+            )
 
 
 def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return (
+        f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    )

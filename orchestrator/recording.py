@@ -21,7 +21,13 @@ class Recorder:
     """Hears an engine (`orchestrator.engines.Observer`) and keeps what it says in the run's folder."""
 
     def __init__(
-        self, folder: Path, display: Display, tracker: Tracker | None, network: str, spec: ImageSpec, epoch_length: int
+        self,
+        folder: Path,
+        display: Display,
+        tracker: Tracker | None,
+        network: str,
+        spec: ImageSpec,
+        epoch_length: int,
     ) -> None:
         self.folder = folder
         self.accuracies: list[float] = []
@@ -87,10 +93,12 @@ class Recorder:
         folder.mkdir(exist_ok=True)
         if self.accuracies:
             plot_accuracy(folder / "accuracy.png", self.accuracies, references)
+        triples = [(name, values) for name, values in self._curves.items() if name.count("/") == 2]
+        critics = {"generator": "teacher-GA", "student": "teacher-student"}
         adversarial = {
-            f"{'teacher-GA' if name.startswith('generator') else 'teacher-student'}, {name.split('/')[1]}": values
-            for name, values in self._curves.items()
-            if name.endswith("/adv")
+            f"{critics[role]}, {party}": values
+            for (role, party, term), values in ((name.split("/"), values) for name, values in triples)
+            if term == "adv"
         }
         if adversarial:
             plot_metrics(folder / "adversarial-loss.png", adversarial, "ADV loss, Eq. (5)")
@@ -113,7 +121,9 @@ def teacher_hash(teacher: Teacher) -> str:
     """SHA-256 of a classifier's weights as they would be written."""
     from safetensors.torch import save
 
-    return hashlib.sha256(save({name: tensor.contiguous().cpu() for name, tensor in teacher.weights.items()})).hexdigest()
+    return hashlib.sha256(
+        save({name: tensor.contiguous().cpu() for name, tensor in teacher.weights.items()})
+    ).hexdigest()
 
 
 def flat_summary(summary: dict[str, Any]) -> dict[str, float]:

@@ -69,7 +69,8 @@ def measure_student(
     teachers: Sequence[Teacher],
     weights: Sequence[float],
 ) -> Entry:
-    """The student's scores, and its agreement with the ensemble: on test images, or else on `synthetic` ones."""
+    """The student's scores, and its agreement with the ensemble: on test images, or else on `synthetic`
+    ones."""
     device = driver_device()
     classifier = student.build().to(device)
     entry: Entry = {"network": student.network} | cost_entry(classifier, student)
@@ -77,11 +78,16 @@ def measure_student(
         assert references.ensemble_on_test is not None
         outputs = logits_of(classifier, test.images, device)
         entry |= scores_entry(outputs, test, len(teachers))
-        return entry | {"agreement": agreement(outputs, references.ensemble_on_test), "agreement_on": "test images"}
+        return entry | {
+            "agreement": agreement(outputs, references.ensemble_on_test),
+            "agreement_on": "test images",
+        }
     entry |= scores_entry(None, None, len(teachers))
     if synthetic is None:
         return entry | {"agreement": None, "agreement_on": "nothing"}
-    together = ensemble_logits([logits_of(one.build().to(device), synthetic, device) for one in teachers], weights)
+    together = ensemble_logits(
+        [logits_of(one.build().to(device), synthetic, device) for one in teachers], weights
+    )
     outputs = logits_of(classifier, synthetic, device)
     return entry | {"agreement": agreement(outputs, together), "agreement_on": "synthetic images"}
 
@@ -90,7 +96,9 @@ def scores_entry(logits: Tensor | None, test: LabelledImages | None, num_parties
     """Accuracies in percent as they stand in the summary."""
     if logits is None or test is None:
         return {"accuracy": None, "per_class": None, "per_subset": None}
-    return {name: _rounded(value) for name, value in dataclasses.asdict(score(logits, test, num_parties)).items()}
+    return {
+        name: _rounded(value) for name, value in dataclasses.asdict(score(logits, test, num_parties)).items()
+    }
 
 
 def cost_entry(classifier: Classifier, teacher: Teacher) -> Entry:
@@ -99,7 +107,8 @@ def cost_entry(classifier: Classifier, teacher: Teacher) -> Entry:
 
 
 def gap_closed(references: References, student: Entry) -> float | None:
-    """(student - best teacher) / (ensemble - best teacher), in percent; None where there is no gap to close."""
+    """(student - best teacher) / (ensemble - best teacher), in percent; None where there is no gap to
+    close."""
     accuracies = [one["accuracy"] for one in references.teachers]
     if student["accuracy"] is None or any(one is None for one in accuracies):
         return None

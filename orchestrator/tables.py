@@ -29,11 +29,14 @@ def result_lines(summary: Mapping[str, Any], folder: Path | None) -> list[str]:
     lines = []
     if summary.get("gap_closed") is not None:
         lines.append(
-            f"the student closes {summary['gap_closed']:.0f} % of the gap between the best teacher and the ensemble"
+            f"the student closes {summary['gap_closed']:.0f} % of the gap between the best teacher and the "
+            f"ensemble"
         )
     student = summary.get("student")
     if student and student.get("agreement") is not None:
-        lines.append(f"it agrees with the ensemble on {student['agreement']:.1f} % of {student['agreement_on']}")
+        lines.append(
+            f"it agrees with the ensemble on {student['agreement']:.1f} % of {student['agreement_on']}"
+        )
     if folder is not None:
         lines.append(f"{summary['seconds']:.0f} s, results in {folder}")
     return lines
@@ -54,7 +57,9 @@ def class_table(scores: Mapping[str, Any]) -> Table:
         table.add_row(label, *(shown(entry["per_class"][index]) for entry in entries.values()))
     if "teachers" in scores:
         for party in range(len(scores["teachers"])):
-            table.add_row(f"block {party}", *(shown(entry["per_subset"][party]) for entry in entries.values()))
+            table.add_row(
+                f"block {party}", *(shown(entry["per_subset"][party]) for entry in entries.values())
+            )
     return table
 
 

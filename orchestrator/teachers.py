@@ -41,7 +41,9 @@ def without_teachers(config: RunConfig) -> RunConfig:
         UserError: it does not say how.
     """
     if config.pretrain is None or config.data is None:
-        raise UserError("pretrain: to train teachers the configuration needs the sections 'pretrain' and 'data'")
+        raise UserError(
+            "pretrain: to train teachers the configuration needs the sections 'pretrain' and 'data'"
+        )
     return config.model_copy(update={"teachers": None})
 
 
@@ -63,7 +65,8 @@ def read_teachers(config: RunConfig) -> list[Teacher]:
 
 
 def check_teachers(teachers: list[Teacher]) -> None:
-    """All must take the same images, know the same classes in the same order, and have a name of their own."""
+    """All must take the same images, know the same classes in the same order, and have a name of their
+    own."""
     first = teachers[0]
     for index, teacher in enumerate(teachers[1:], start=1):
         where, mine, theirs = f"teachers.{index}", teacher.spec, first.spec
@@ -77,7 +80,11 @@ def check_teachers(teachers: list[Teacher]) -> None:
                 f"{where}: {teacher.name} has {len(mine.classes)} classes, {first.name} {len(theirs.classes)}"
             )
         if mine.classes != theirs.classes:
-            differing = next(i for i, pair in enumerate(zip(mine.classes, theirs.classes, strict=True)) if len(set(pair)) > 1)
+            differing = next(
+                i
+                for i, pair in enumerate(zip(mine.classes, theirs.classes, strict=True))
+                if len(set(pair)) > 1
+            )
             raise UserError(
                 f"{where}: class {differing} of {teacher.name} is {mine.classes[differing]!r}, "
                 f"of {first.name} {theirs.classes[differing]!r}"
@@ -116,7 +123,9 @@ def lessons(config: RunConfig, train: LabelledImages) -> list[Lesson]:
     mean, std = train.normalisation()
     spec = ImageSpec(size=train.size, channels=train.channels, classes=train.classes, mean=mean, std=std)
     result = [
-        Lesson(name=f"party-{index}", network=config.pretrain.network(index), spec=spec, train=train.subset(part))
+        Lesson(
+            name=f"party-{index}", network=config.pretrain.network(index), spec=spec, train=train.subset(part)
+        )
         for index, part in enumerate(parts)
     ]
     if config.pretrain.gold_standard:

@@ -12,7 +12,11 @@ from orchestrator.config import Tracking
 from orchestrator.errors import UserError
 
 # A server that does not answer must not hold up a run: MLflow's own defaults wait four minutes a call.
-QUICK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_DISABLE_TELEMETRY": "true"}
+QUICK = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 MAX_PARAM_LENGTH = 500
 
 
@@ -24,7 +28,9 @@ def tracking_uri(tracking: Tracking, output: Path) -> str:
 class Tracker:
     """One MLflow run. What MLflow cannot take is said once and does not stop the work."""
 
-    def __init__(self, tracking: Tracking, output: Path, name: str, params: Mapping[str, Any], tags: Mapping[str, str]):
+    def __init__(
+        self, tracking: Tracking, output: Path, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    ):
         """Start the run.
 
         Raises:
@@ -70,7 +76,9 @@ class Tracker:
         for name in names:
             path = folder / name
             if path.is_dir():
-                self._attempt(lambda path=path, name=name: self._client.log_artifacts(self.run_id, str(path), name))  # type: ignore[misc]
+                self._attempt(
+                    lambda path=path, name=name: self._client.log_artifacts(self.run_id, str(path), name)
+                )  # type: ignore[misc]
             elif path.exists():
                 self._attempt(lambda path=path: self._client.log_artifact(self.run_id, str(path)))  # type: ignore[misc]
 
@@ -89,7 +97,9 @@ class Tracker:
 
         entries = [Param(name, str(value)[:MAX_PARAM_LENGTH]) for name, value in params.items()]
         for first in range(0, len(entries), 100):
-            self._attempt(lambda first=first: self._client.log_batch(self.run_id, params=entries[first : first + 100]))  # type: ignore[misc]
+            self._attempt(
+                lambda first=first: self._client.log_batch(self.run_id, params=entries[first : first + 100])
+            )  # type: ignore[misc]
 
     def _attempt(self, call: Any) -> None:
         if self.trouble is not None:
@@ -97,7 +107,10 @@ class Tracker:
         try:
             call()
         except self._errors as error:
-            self.trouble = f"tracking stopped: {self.uri}: {_first_line(error)}; the run goes on, its folder has everything"
+            self.trouble = (
+                f"tracking stopped: {self.uri}: {_first_line(error)}; the run goes on and its folder has "
+                f"everything"
+            )
 
 
 def metric_name(name: str) -> str:

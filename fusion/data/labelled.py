@@ -52,4 +52,6 @@ class LabelledImages:
         """Mean and standard deviation per channel of the pixels in [0, 1]."""
         pixels = self.images.double().div_(255)
         std, mean = torch.std_mean(pixels, dim=(0, 2, 3), correction=0)
-        return tuple(round(value, 4) for value in mean.tolist()), tuple(round(value, 4) for value in std.tolist())
+        return tuple(round(value, 4) for value in mean.tolist()), tuple(
+            round(value, 4) for value in std.tolist()
+        )

@@ -14,7 +14,8 @@ Indices: TypeAlias = NDArray[np.int64]
 def imbalanced(labels: Indices, num_parties: int, *, r: float, seed: int) -> list[Indices]:
     """Party k gets the share p of each class in the k-th block of classes and q of every other, p / q = r.
 
-    p + (K - 1) q = 1. A class's counts differ from the exact shares by less than one. Blocks are runs of classes of
+    p + (K - 1) q = 1. A class's counts differ from the exact shares by less than one. Blocks are runs of
+    classes of
     equal length up to one; r = 1 is a balanced split.
 
     Raises:
@@ -38,7 +39,8 @@ def balanced(labels: Indices, num_parties: int, *, seed: int) -> list[Indices]:
 
 
 def dirichlet(labels: Indices, num_parties: int, *, concentration: float, seed: int) -> list[Indices]:
-    """Each class is shared out by a draw from a symmetric Dirichlet distribution, as in one-shot federated learning.
+    """Each class is shared out by a draw from a symmetric Dirichlet distribution, as in one-shot federated
+    learning.
 
     Raises:
         ValueError: concentration <= 0, or the draw left a party without two images.
@@ -50,7 +52,9 @@ def dirichlet(labels: Indices, num_parties: int, *, concentration: float, seed: 
     shares = np.random.default_rng([seed, 1]).dirichlet([concentration] * num_parties, size=num_classes)
     parts = _deal(labels, shares, seed)
     if min(len(part) for part in parts) < 2:
-        raise ValueError(f"concentration {concentration:g} leaves a party without images; use a larger one or a seed")
+        raise ValueError(
+            f"concentration {concentration:g} leaves a party without images; use a larger one or a seed"
+        )
     return parts
 
 

@@ -32,13 +32,16 @@ class DataSettings(Settings):
 
     source: Source = setting(
         "digits",
-        "'digits' (scikit-learn's, embedded), 'fashion-mnist', 'cifar10', 'cifar100' (torchvision's files under "
-        "'root', downloaded where there is a network), 'folder' (root/train/CLASS/* and root/test/CLASS/*) or 'parquet'.",
+        "'digits' (scikit-learn's, embedded), 'fashion-mnist', 'cifar10', 'cifar100' (torchvision's files "
+        "under 'root', downloaded where there is a network), 'folder' (root/train/CLASS/* and "
+        "root/test/CLASS/*) or 'parquet'.",
     )
     root: str = setting("data", "Folder with the files of every source but 'digits' and 'parquet'.")
     train: str | None = setting(None, "Parquet file with the training images; only for 'parquet'.")
     test: str | None = setting(None, "Parquet file with the test images; only for 'parquet'.")
-    image_column: str = setting("image", "Parquet column with encoded images: bytes, or a struct with a field 'bytes'.")
+    image_column: str = setting(
+        "image", "Parquet column with encoded images: bytes, or a struct with a field 'bytes'."
+    )
     label_column: str = setting("label", "Parquet column with integer labels from 0.")
     classes: tuple[str, ...] | None = setting(None, "Class names in order of the labels; only for 'parquet'.")
     image_size: int | None = setting(
@@ -58,13 +61,15 @@ def load(settings: DataSettings) -> Parts:
     return train, test
 
 
-def _digits(settings: DataSettings) -> Parts:
+def _digits(_: DataSettings) -> Parts:
     from sklearn.datasets import load_digits  # Only this source needs scikit-learn.
 
     bunch = load_digits()
     pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     whole = LabelledImages(
-        torch.from_numpy(pixels).unsqueeze(1), torch.from_numpy(bunch.target.astype(np.int64)), tuple("0123456789")
+        torch.from_numpy(pixels).unsqueeze(1),
+        torch.from_numpy(bunch.target.astype(np.int64)),
+        tuple("0123456789"),
     )
     order = np.random.default_rng(0).permutation(len(whole))
     cut = len(whole) - DIGITS_TEST_IMAGES
@@ -92,7 +97,8 @@ def _idx_file(folder: Path, name: str) -> Path | None:
 
 
 def _read_idx(folder: Path, name: str) -> Tensor:
-    """An IDX file, gzipped or not: two zero bytes, type 8, the number of dimensions, each as big-endian int32, bytes."""
+    """An IDX file, gzipped or not: two zero bytes, type 8, the number of dimensions, each as big-endian
+    int32, bytes."""
     path = _idx_file(folder, name)
     if path is None:
         raise DataError(f"{folder / name} (or {name}.gz): no such file")
@@ -170,7 +176,9 @@ def _read_parquet(path: Path, settings: DataSettings) -> LabelledImages:
         raise DataError(f"{path}: no readable Parquet file ({_one_line(error)})") from error
     for column in (settings.image_column, settings.label_column):
         if column not in table.column_names:
-            raise DataError(f"{path}: there is no column {column!r} (there are {', '.join(table.column_names)})")
+            raise DataError(
+                f"{path}: there is no column {column!r} (there are {', '.join(table.column_names)})"
+            )
     cells = table.column(settings.image_column).to_pylist()
     encoded = [cell["bytes"] if isinstance(cell, dict) else cell for cell in cells]
     images = _decode(encoded, [f"{path}, row {row}" for row in range(len(encoded))], settings.image_size)
@@ -183,8 +191,8 @@ def _decode(encoded: Iterable[bytes], names: list[str], size: int | None) -> Ten
     decoded = []
     for name, data in zip(names, encoded, strict=True):
         try:
-            image = Image.open(io.BytesIO(data))
-            image = image.convert("L" if image.mode in ("L", "1", "I;16") else "RGB")
+            file = Image.open(io.BytesIO(data))
+            image = file.convert("L" if file.mode in ("L", "1", "I;16") else "RGB")
         except (UnidentifiedImageError, OSError, TypeError) as error:
             raise DataError(f"{name}: no readable image ({_one_line(error)})") from error
         if size is not None:
@@ -193,7 +201,9 @@ def _decode(encoded: Iterable[bytes], names: list[str], size: int | None) -> Ten
         decoded.append(torch.from_numpy(pixels.copy()).view(*pixels.shape[:2], -1).permute(2, 0, 1))
     shapes = {tuple(image.shape) for image in decoded}
     if len(shapes) > 1 or any(height != width for _, height, width in shapes):
-        raise DataError(f"{names[0].split(',')[0]}: images are not all square and of one size; set 'image_size'")
+        raise DataError(
+            f"{names[0].split(',')[0]}: images are not all square and of one size; set 'image_size'"
+        )
     return torch.stack(decoded)
 
 
@@ -213,7 +223,7 @@ def _one_line(error: Exception) -> str:
 _LOADERS: dict[Source, Callable[[DataSettings], Parts]] = {
     "digits": _digits,
     "fashion-mnist": _fashion_mnist,
-    "cifar10": _cifar("CIFAR10", lambda dataset: CIFAR10_CLASSES),
+    "cifar10": _cifar("CIFAR10", lambda _: CIFAR10_CLASSES),
     "cifar100": _cifar("CIFAR100", lambda dataset: tuple(dataset.classes)),
     "folder": _folder,
     "parquet": _parquet,

@@ -13,7 +13,8 @@ from fusion.settings import Settings, setting
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Synthesis:
-    """What a generator's objective may look at: its images through the teacher and, in the main phase, the critic."""
+    """What a generator's objective may look at: its images through the teacher and, in the main phase, the
+    critic."""
 
     teacher_logits: Tensor
     bn_divergences: list[Tensor]
@@ -25,12 +26,17 @@ class Synthesis:
 class Dfmf(Settings):
     """The weights in the losses, and the choices that the paper leaves open (docs/choices.md)."""
 
-    alpha: float = setting(0.1, "Weight of the fidelity loss against the adversarial loss, Eq. (6).", at_least=0)
+    alpha: float = setting(
+        0.1, "Weight of the fidelity loss against the adversarial loss, Eq. (6).", at_least=0
+    )
     beta: float = setting(1.0, "Weight of the VID loss, Eqs. (1) and (2).", at_least=0)
     tau: float = setting(3.0, "Temperature of all softened labels.", above=0)
-    bn_reduction: BnReduction = setting("sum", "Over the channels of a layer the BN loss is a 'sum' or a 'mean'.")
+    bn_reduction: BnReduction = setting(
+        "sum", "Over the channels of a layer the BN loss is a 'sum' or a 'mean'."
+    )
     distill_scale: Literal["one", "tau_squared"] = setting(
-        "tau_squared", "Factor on the learners' divergence in Eqs. (1) and (2): 'tau_squared', or 'one' as printed."
+        "tau_squared",
+        "Factor on the learners' divergence in Eqs. (1) and (2): 'tau_squared', or 'one' as printed.",
     )
     critic_mode: Literal["train", "eval"] = setting(
         "train", "Mode of the assistant's BatchNorm layers while it judges a generator, Eq. (5)."

@@ -9,7 +9,16 @@ from fusion.networks.classifier import Classifier, Network, Prediction, frozen
 from fusion.networks.plain import alexnet, vgg11
 from fusion.networks.resnet import CifarResNet, ResNet
 
-__all__ = ["NETWORKS", "Classifier", "ImageSpec", "Network", "Prediction", "build_classifier", "build_network", "frozen"]
+__all__ = [
+    "NETWORKS",
+    "Classifier",
+    "ImageSpec",
+    "Network",
+    "Prediction",
+    "build_classifier",
+    "build_network",
+    "frozen",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +39,9 @@ def _large(block: type[BasicBlock | Bottleneck], layers: list[int]) -> Callable[
 
 
 def _cifar(blocks: int, width: int = 16) -> Callable[[ImageSpec], Network]:
-    return lambda spec: CifarResNet(blocks=blocks, width=width, channels=spec.channels, classes=len(spec.classes))
+    return lambda spec: CifarResNet(
+        blocks=blocks, width=width, channels=spec.channels, classes=len(spec.classes)
+    )
 
 
 def _vgg11(batch_norm: bool) -> Callable[[ImageSpec], Network]:

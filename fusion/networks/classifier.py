@@ -1,4 +1,5 @@
-"""What every classifier here offers: a last convolutional map, logits computed from it, and its own normalisation."""
+"""What every classifier here offers: a last convolutional map, logits computed from it, and its own
+normalisation."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -37,8 +38,10 @@ class Network(nn.Module):
 class Classifier(nn.Module):
     """A network that normalises for itself.
 
-    Images live in one common space, in which real pixels lie in [0, 1]; networks trained with different mean and
-    standard deviation can therefore look at the same images. Only `network` has state: mean and deviation stand in
+    Images live in one common space, in which real pixels lie in [0, 1]; networks trained with different mean
+    and
+    standard deviation can therefore look at the same images. Only `network` has state: mean and deviation
+    stand in
     the classifier's card.
     """
 
@@ -48,8 +51,12 @@ class Classifier(nn.Module):
     def __init__(self, network: Network, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer(
+            "mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            "std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False
+        )
 
     def forward(self, images: Tensor) -> Prediction:
         """Images in the common space, [batch, channels, height, width]."""
@@ -58,5 +65,6 @@ class Classifier(nn.Module):
 
 
 def frozen(classifier: Classifier) -> Classifier:
-    """The same classifier in evaluation mode with gradients for its input only; its statistics cannot change."""
+    """The same classifier in evaluation mode with gradients for its input only; its statistics cannot
+    change."""
     return classifier.eval().requires_grad_(False)

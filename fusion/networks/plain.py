@@ -28,7 +28,8 @@ class PlainNetwork(Network):
 
 
 def vgg11(*, channels: int, classes: int, image_size: int, batch_norm: bool) -> PlainNetwork:
-    """torchvision's VGG-11 convolutions; below 32 pixels the poolings that would empty the map are left out."""
+    """torchvision's VGG-11 convolutions; below 32 pixels the poolings that would empty the map are left
+    out."""
     layers: list[nn.Module] = []
     size = image_size
     for layer in make_layers(cfgs["A"], batch_norm=batch_norm):
@@ -43,7 +44,8 @@ def vgg11(*, channels: int, classes: int, image_size: int, batch_norm: bool) -> 
 
 
 def alexnet(*, channels: int, classes: int, width: int = 64) -> PlainNetwork:
-    """Five convolutions in AlexNet's proportions, for images of 8 pixels and more, without BatchNorm and dropout."""
+    """Five convolutions in AlexNet's proportions, for images of 8 pixels and more, without BatchNorm and
+    dropout."""
     layers = [
         *(nn.Conv2d(channels, width, kernel_size=5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(width, 3 * width, kernel_size=5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),

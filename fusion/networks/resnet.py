@@ -1,4 +1,5 @@
-"""ResNets: torchvision's with the ImageNet or the CIFAR stem, and the small CIFAR family (ResNet-20 and relatives)."""
+"""ResNets: torchvision's with the ImageNet or the CIFAR stem, and the small CIFAR family (ResNet-20 and
+relatives)."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,14 +9,32 @@ from torchvision.models.resnet import ResNet as TorchvisionResNet
 from fusion.networks.classifier import Network
 
 CIFAR_STEM_MAX_SIZE = 64
-"""Up to this image size a large ResNet gets the CIFAR stem: a 3x3 convolution with stride 1 and no pooling."""
+"""Up to this image size a large ResNet gets the CIFAR stem: a 3x3 convolution with stride 1 and no
+pooling."""
 
 
-class ResNet(TorchvisionResNet, Network):
+class ResNet(TorchvisionResNet, Network):  # type: ignore[misc]  # torchvision has no types
     """torchvision's ResNet, with torchvision's parameter names."""
 
+    conv1: nn.Conv2d
+    bn1: nn.Module
+    relu: nn.Module
+    maxpool: nn.Module
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
+    avgpool: nn.Module
+    fc: nn.Linear
+
     def __init__(
-        self, block: type[BasicBlock | Bottleneck], layers: list[int], *, channels: int, classes: int, image_size: int
+        self,
+        block: type[BasicBlock | Bottleneck],
+        layers: list[int],
+        *,
+        channels: int,
+        classes: int,
+        image_size: int,
     ) -> None:
         super().__init__(block, layers, num_classes=classes)
         self.feature_channels = self.fc.in_features
@@ -59,7 +78,8 @@ class _Block(nn.Module):
 class CifarResNet(Network):
     """The 6n+2-layer family of He et al. (2016), Section 4.2, with projection shortcuts (option B).
 
-    Three stages of `blocks` blocks with `width`, 2 `width` and 4 `width` channels; the second and third halve the map.
+    Three stages of `blocks` blocks with `width`, 2 `width` and 4 `width` channels; the second and third
+    halve the map.
     """
 
     def __init__(self, *, blocks: int, width: int, channels: int, classes: int) -> None:
@@ -71,7 +91,9 @@ class CifarResNet(Network):
             inputs = width if stage == 0 else width * 2 ** (stage - 1)
             outputs = width * 2**stage
             first = _Block(inputs, outputs, stride=1 if stage == 0 else 2)
-            stages.append(nn.Sequential(first, *(_Block(outputs, outputs, stride=1) for _ in range(blocks - 1))))
+            stages.append(
+                nn.Sequential(first, *(_Block(outputs, outputs, stride=1) for _ in range(blocks - 1)))
+            )
         self.layer1, self.layer2, self.layer3 = stages
         self.feature_channels = 4 * width
         self.fc = nn.Linear(self.feature_channels, classes)
