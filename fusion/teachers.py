@@ -18,7 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from fusion.networks import NETWORKS, Classifier, ImageSpec, build_classifier, build_network
+from fusion.networks import NETWORKS, Classifier, ImageSpec, build_network
 
 CARD_SCHEMA = 1
 MAX_CARD_BYTES = 1_000_000
@@ -39,9 +39,10 @@ class Teacher:
 
     def build(self) -> Classifier:
         """The classifier with its weights, in evaluation mode."""
-        classifier = build_classifier(self.network, self.spec)
-        classifier.network.load_state_dict(dict(self.weights))
-        return classifier.eval()
+        with torch.device("meta"):  # No initial weights are drawn only to be replaced.
+            network = build_network(self.network, self.spec)
+        network.load_state_dict({name: tensor.clone() for name, tensor in self.weights.items()}, assign=True)
+        return Classifier(network, self.spec.mean, self.spec.std).eval()
 
 
 def save_teacher(teacher: Teacher, path: Path, **extra: Any) -> None:

@@ -199,6 +199,8 @@ def _decode(encoded: Iterable[bytes], names: list[str], size: int | None) -> Ten
             image = image.resize((size, size), Image.Resampling.BILINEAR)
         pixels = np.asarray(image)
         decoded.append(torch.from_numpy(pixels.copy()).view(*pixels.shape[:2], -1).permute(2, 0, 1))
+    if not decoded:
+        raise DataError("there is no image")
     shapes = {tuple(image.shape) for image in decoded}
     if len(shapes) > 1 or any(height != width for _, height, width in shapes):
         raise DataError(

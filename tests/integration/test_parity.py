@@ -1,0 +1,155 @@
+"""The distributed run equals Algorithm 1 bit for bit, and the test notices when it does not."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import fusion.party
+from fusion.augmentation import Augmentation
+from fusion.epoch import EpochReport
+from fusion.generator import GeneratorSettings
+from fusion.schedule import Schedule
+from fusion.teachers import Teacher
+from orchestrator.cluster import placed
+from orchestrator.config import EngineSettings
+from orchestrator.distributed import RayEngine
+from orchestrator.engines import Fused, Job
+from orchestrator.local import LocalEngine
+from tests.tiny import SPEC, settings, teacher
+
+pytestmark = pytest.mark.ray
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.reports: list[EpochReport] = []
+
+    def said(self, line: str) -> None: ...
+
+    def advanced(self, phase: str, done: int, total: int) -> None:
+        assert 0 <= done <= total
+
+    def epoch(self, report: EpochReport) -> None:
+        self.reports.append(report)
+
+    def student(self, weights: Any, iterations: int) -> None: ...
+
+
+def on_ray(job: Job, prefetch: int = 1) -> tuple[Fused, Listener]:
+    engine, listener = EngineSettings(prefetch=prefetch), Listener()
+    with placed(len(job.teachers), engine, listener.said) as (plan, group):
+        return RayEngine(engine, plan, group).fuse(job, listener), listener
+
+
+def locally(job: Job) -> tuple[Fused, Listener]:
+    listener = Listener()
+    return LocalEngine(threads=1).fuse(job, listener), listener
+
+
+def tensors(fused: Fused) -> dict[str, torch.Tensor]:
+    found = {f"student/{name}": value for name, value in fused.student.items()}
+    found |= {f"vids/{name}": value for name, value in fused.vids.items()}
+    for index, roles in enumerate(fused.parties):
+        found |= {f"{index}/{role}/{name}": value for role, state in roles.items() for name, value in state.items()}
+    return found
+
+
+def different(first: Fused, second: Fused) -> list[str]:
+    mine, theirs = tensors(first), tensors(second)
+    assert mine.keys() == theirs.keys()
+    return [name for name, value in mine.items() if not torch.equal(value, theirs[name])]
+
+
+def job(teachers: list[Teacher], **changes: object) -> Job:
+    return Job(teachers=teachers, settings=settings(**changes), evaluation=None)
+
+
+CASES: dict[str, tuple[Job, int]] = {
+    "one party": (job([teacher(0)]), 1),
+    "two parties": (job([teacher(0), teacher(1)]), 1),
+    "three parties": (job([teacher(index) for index in range(3)]), 1),
+    "no prefetch": (job([teacher(0), teacher(1)]), 0),
+    "prefetch beyond the end": (job([teacher(0), teacher(1)]), 9),
+    "heterogeneous": (
+        job(
+            [
+                teacher(0, "resnet8-w8"),
+                teacher(1, "alexnet", dataclasses.replace(SPEC, mean=(0.5,), std=(0.2,))),
+                teacher(2, "vgg11-bn"),
+            ],
+            student="resnet14",
+            assistant="student",
+            weights=(1.0, 2.0, 3.0),
+        ),
+        2,
+    ),
+    "other options": (
+        job(
+            [teacher(0), teacher(1)],
+            seed=5,
+            generator=GeneratorSettings(latent_dim=8, width=16, output="sigmoid", sampling="running"),
+            augmentation=Augmentation(jitter_probability=1.0),
+        ),
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ray_gives_the_bits_of_algorithm_1(case: str, ray_cluster: None) -> None:
+    todo, prefetch = CASES[case]
+    (ours, heard), (reference, expected) = on_ray(todo, prefetch), locally(todo)
+    assert different(ours, reference) == []
+    assert ours.iterations == reference.iterations == todo.settings.schedule.iterations
+    # Not only the weights: every loss term of every epoch too, and the images a person looks at.
+    for mine, theirs in zip(heard.reports, expected.reports, strict=True):
+        terms = {name: value for name, value in mine.metrics.items() if not name.startswith("engine/")}
+        if mine.epoch >= 0:
+            assert terms == theirs.metrics
+        assert all((mine.samples[name] == theirs.samples[name]).all() for name in theirs.samples)
+
+
+def more_updates(changed: Schedule) -> Schedule:
+    return dataclasses.replace(changed, m_ga=changed.m_ga + 1)
+
+
+def more_student_updates(changed: Schedule) -> Schedule:
+    return dataclasses.replace(changed, m_s=changed.m_s + 1)
+
+
+@pytest.mark.parametrize(
+    ("what", "disturbed"),
+    [
+        ("seed", job([teacher(0), teacher(1)], seed=1)),
+        ("assistant updates", job([teacher(0), teacher(1)], schedule=more_updates(settings().schedule))),
+        ("student updates", job([teacher(0), teacher(1)], schedule=more_student_updates(settings().schedule))),
+        ("order of the parties", job([teacher(1, name="party-0"), teacher(0, name="party-1")])),
+    ],
+)
+def test_a_disturbed_run_has_other_bits(what: str, disturbed: Job, ray_cluster: None) -> None:
+    changed = different(on_ray(disturbed)[0], locally(CASES["two parties"][0])[0])
+    assert any(name.startswith("student/") for name in changed), f"{what} made no difference"
+
+
+def test_a_disturbed_order_within_an_iteration_has_other_bits(monkeypatch: pytest.MonkeyPatch, ray_cluster: None) -> None:
+    """Assistants before generators: the same updates, the same seeds, another order."""
+    original: Callable[[fusion.party.Party], None] = fusion.party.Party.update_generator
+    waiting: list[fusion.party.Party] = []
+
+    def later(self: fusion.party.Party) -> None:
+        waiting.append(self)
+
+    def first_assistant(self: fusion.party.Party, _update: Any = fusion.party.Party.update_assistant) -> None:
+        _update(self)
+        if self in waiting:
+            waiting.remove(self)
+            original(self)
+
+    monkeypatch.setattr(fusion.party.Party, "update_generator", later)
+    monkeypatch.setattr(fusion.party.Party, "update_assistant", first_assistant)
+    disturbed = locally(CASES["two parties"][0])[0]
+    monkeypatch.undo()
+    assert different(on_ray(CASES["two parties"][0])[0], disturbed) != []

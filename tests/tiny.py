@@ -1,0 +1,55 @@
+"""Teachers and settings small enough for tests."""
+
+import torch
+
+from fusion.assembly import FusionSettings
+from fusion.augmentation import Augmentation
+from fusion.generator import GeneratorSettings
+from fusion.networks import ImageSpec, build_network
+from fusion.schedule import Schedule
+from fusion.seeding import seeded_initialisation
+from fusion.teachers import Teacher
+
+CPU = torch.device("cpu")
+SPEC = ImageSpec(size=8, channels=1, classes=("a", "b", "c", "d"), mean=(0.3,), std=(0.4,))
+
+
+def teacher(index: int = 0, network: str = "resnet8-w8", spec: ImageSpec = SPEC, name: str | None = None) -> Teacher:
+    """A teacher with random weights and BatchNorm statistics that are not those of an untrained network."""
+    with seeded_initialisation(100, index):
+        built = build_network(network, spec)
+        for buffer_name, buffer in built.named_buffers():
+            if buffer_name.endswith(("running_mean", "running_var")):
+                buffer.uniform_(0.5, 1.5)
+    return Teacher(name=name or f"party-{index}", network=network, spec=spec, weights=built.state_dict())
+
+
+def settings(**changes: object) -> FusionSettings:
+    """A few iterations of everything."""
+    chosen: dict[str, object] = {
+        "student": "resnet8-w8",
+        "schedule": Schedule(
+            warmup_epochs=1, epochs=2, iterations_per_epoch=2, m_ga=2, m_s=2, batch_size=12
+        ),
+        "generator": GeneratorSettings(latent_dim=8, width=16),
+        "augmentation": Augmentation(),
+    }
+    return FusionSettings(**(chosen | changes))  # type: ignore[arg-type]
+
+
+def tiny_run(**changes: object) -> dict[str, object]:
+    """A whole run on digits in seconds."""
+    return {
+        "student": "resnet8-w8",
+        "data": {"source": "digits"},
+        "pretrain": {
+            "networks": ["resnet8-w8"],
+            "split": "imbalanced",
+            "r": 10,
+            "recipe": {"epochs": 3, "milestones": [2], "batch_size": 64, "crop_padding": 0, "flip": 0},
+        },
+        "schedule": {"warmup_epochs": 1, "epochs": 2, "iterations_per_epoch": 5, "batch_size": 32},
+        "generator": {"width": 32, "latent_dim": 32},
+        "engine": {"mode": "local"},
+        **changes,
+    }

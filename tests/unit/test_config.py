@@ -1,0 +1,150 @@
+"""Every mistake in a configuration is a line that names the file and the key."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.errors import UserError
+from orchestrator.loading import dump_config, load_config, parse_config, preset_text, presets
+from tests.tiny import tiny_run
+
+
+def lines(run: str, *overrides: str) -> list[str]:
+    with pytest.raises(UserError) as error:
+        load_config(run, overrides)
+    return str(error.value).splitlines()
+
+
+def test_all_presets_are_valid_and_begin_with_what_they_are() -> None:
+    assert {"digits", "fashion-mnist", "cifar10", "cifar100", "dogs", "paper"} <= set(presets())
+    for name in presets():
+        load_config(name)
+        assert preset_text(name).startswith("# ")
+
+
+def test_the_paper_preset_is_section_4_1() -> None:
+    config = load_config("paper")
+    schedule, method = config.schedule, config.method
+    assert (schedule.warmup_epochs, schedule.epochs, schedule.iterations_per_epoch) == (50, 200, 400)
+    assert (schedule.m_ga, schedule.m_s, schedule.batch_size) == (5, 10, 256)
+    assert (method.alpha, method.beta, method.tau, method.distill_scale) == (0.1, 1.0, 3.0, "one")
+    assert config.pretrain is not None
+    recipe = config.pretrain.recipe
+    assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.milestones) == (200, 256, 0.1, (80, 120))
+    assert (recipe.momentum, recipe.weight_decay, recipe.crop_padding, recipe.flip) == (0.9, 5e-4, 4, 0.5)
+
+
+def test_a_dumped_configuration_reads_back_as_itself(tmp_path: Path) -> None:
+    for name in presets():
+        config = load_config(name, ["method.alpha=0.2", "seed=7"])
+        (tmp_path / "c.yaml").write_text(dump_config(config))
+        assert load_config(str(tmp_path / "c.yaml")) == config
+
+
+def test_a_file_changes_its_preset_and_the_command_line_changes_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("preset: digits\nmethod: {alpha: 0.3, tau: 4}\n")
+    config = load_config(str(path), ["method.alpha=0.5", "schedule.epochs=1", "optimisation.student_lr=1e-2"])
+    assert (config.method.alpha, config.method.tau, config.schedule.epochs) == (0.5, 4.0, 1)
+    assert config.optimisation.student_lr == 0.01
+    assert config.student == "resnet8"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("studnt: x", "studnt: unknown key; did you mean 'student'?"),
+        ("method: {alpah: 1}", "method.alpah: unknown key; did you mean 'alpha'?"),
+        ("pretrain: {recipe: {epochz: 3}}", "pretrain.recipe.epochz: unknown key; did you mean 'epochs'?"),
+        ("method: {alpha: -1}", "method.alpha: must be at least 0 (got -1.0)"),
+        ("method: {tau: 0}", "method.tau: must be above 0 (got 0.0)"),
+        ("method: {tau: .inf}", "method.tau: "),
+        ("method: {tau: hot}", "method.tau: should be a valid number (got 'hot')"),
+        ("method: {critic_mode: off}", "method.critic_mode: should be 'train' or 'eval' (got 'off')"),
+        ("schedule: {epochs: 0}", "schedule.epochs: must be at least 1 (got 0)"),
+        ("schedule: {m_ga: true}", "schedule.m_ga: should be a valid integer (got True)"),
+        ("schedule: {batch_size: 2}\npretrain: {parties: 3}", "schedule.batch_size: batch_size 2 cannot be split over 3"),
+        ("pretrain: {parties: 0}", "pretrain.parties: should be greater than or equal to 1 (got 0)"),
+        ("pretrain: {r: 0.9}", "pretrain.r: should be greater than or equal to 1 (got 0.9)"),
+        ("pretrain: {networks: [resnet8, resnet8, resnet8]}", "pretrain.networks: 3 networks for 2 parties"),
+        ("pretrain: {networks: [resnet9]}", "pretrain.networks: unknown network"),
+        ("teachers: []", "teachers: "),
+        ("student: resnet19", "student: unknown network"),
+        ("weights: [1, 2, 3]", "weights: 3 weights for 2 teachers"),
+        ("weights: [0, 0]", "weights: weights must be at least 0 and one of them above 0"),
+        ("engine: {prefetch: -1}", "engine.prefetch: should be greater than or equal to 0 (got -1)"),
+        ("name: ../evil", "name: string should match pattern"),
+        ("seed: -1", "seed: should be greater than or equal to 0"),
+        ("pretrain: null", "teachers: name at least one"),
+        ("data: null", "data: needed to pretrain the teachers"),
+        ("data: {source: mnist}", "data.source: should be 'digits'"),
+    ],
+)
+def test_each_mistake_names_file_and_key(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(f"preset: digits\n{text}\n")
+    found = lines(str(path))
+    assert len(found) == 1
+    assert found[0].startswith(f"{path}: {expected}")
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("preset: digits\nmethod: {alpha: -1, tau: -2}\nschedule: {epochs: 0}\nengine: {threads: 0}\n")
+    found = lines(str(path))
+    assert [line.split(": ")[1] for line in found] == ["method.alpha", "method.tau", "schedule.epochs", "engine.threads"]
+
+
+def test_a_mistake_on_the_command_line_is_called_that() -> None:
+    assert lines("digits", "method.alpha=-1") == ["command line: method.alpha: must be at least 0 (got -1.0)"]
+    assert lines("digits", "method.alpha") == ["method.alpha: an override is KEY=VALUE, such as method.alpha=0.2"]
+    assert lines("digits", "student.depth=3")[0].startswith("student.depth=3: student holds a value")
+    assert lines("digits", "pretrain.networks.4=x")[0].startswith("pretrain.networks.4=x: 4 is no position")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1", "no valid YAML"),
+        ("- 1", "must be a mapping"),
+        ("seed: 1\nseed: 2", "line 2: no valid YAML: key 'seed' stands twice"),
+        ("preset: digit", "preset: unknown 'digit'; did you mean 'digits'?"),
+    ],
+)
+def test_a_broken_file_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    found = lines(str(path))
+    assert len(found) == 1
+    assert found[0].startswith(str(path))
+    assert words in found[0]
+
+
+def test_a_missing_file_and_a_binary_one_are_named(tmp_path: Path) -> None:
+    assert lines("nowhere.yaml")[0].startswith("nowhere.yaml: No such file or directory")
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "no UTF-8 text" in lines(str(tmp_path / "b.yaml"))[0]
+
+
+def test_paths_are_short_for_teachers() -> None:
+    tree = tiny_run(teachers=["a.safetensors", {"path": "b.safetensors", "name": "B"}])
+    config = parse_config(tree, "test")
+    assert config.teachers is not None
+    assert [(one.path, one.name) for one in config.teachers] == [("a.safetensors", None), ("b.safetensors", "B")]
+
+
+def test_every_key_is_documented_with_its_default() -> None:
+    from orchestrator.documentation import configuration_page
+
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    assert page == configuration_page(), "run: python -m orchestrator.documentation > docs/configuration.md"
+    assert "| `method.alpha` |" in page
+    assert all(row.split(" | ")[2].strip() for row in page.splitlines() if row.startswith("| `"))
+
+
+def test_yaml_1_2_numbers_and_words(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump({"preset": "digits"}) + "optimisation: {student_lr: 1e-3}\ntracking: {experiment: on}\n")
+    config = load_config(str(path))
+    assert (config.optimisation.student_lr, config.tracking.experiment) == (0.001, "on")

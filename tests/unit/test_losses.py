@@ -1,0 +1,195 @@
+"""Every loss against an independent computation, its sign, and its zero."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Categorical, Normal, kl_divergence
+
+from fusion import losses
+from fusion.batchnorm import bn_divergence, record_bn_divergence
+from fusion.vid import Vid
+
+STREAM = torch.Generator().manual_seed(0)
+
+
+def logits(count: int = 5, classes: int = 7, scale: float = 3.0) -> torch.Tensor:
+    return scale * torch.randn(count, classes, generator=STREAM)
+
+
+@pytest.mark.parametrize("tau", [1.0, 3.0])
+def test_soft_label_kl_agrees_with_torch_distributions(tau: float) -> None:
+    teacher, learner = logits(), logits()
+    expected = kl_divergence(Categorical(logits=teacher / tau), Categorical(logits=learner / tau)).mean()
+    torch.testing.assert_close(losses.soft_label_kl(teacher, learner, tau=tau), expected)
+
+
+def test_soft_label_kl_is_zero_only_for_equal_predictions() -> None:
+    teacher = logits()
+    assert losses.soft_label_kl(teacher, teacher + 2.0, tau=3.0).abs() < 1e-6
+    assert losses.soft_label_kl(teacher, logits(), tau=3.0) > 0.01
+
+
+def test_distillation_averages_probabilities_and_takes_one_divergence() -> None:
+    teachers, student, weights = [logits(), logits()], logits(), [0.25, 0.75]
+    mixture = sum(w * (t / 3).softmax(1) for w, t in zip(weights, teachers, strict=True))
+    expected = kl_divergence(Categorical(probs=mixture), Categorical(logits=student / 3)).mean()
+    found = losses.distillation(teachers, student, weights, tau=3.0)
+    torch.testing.assert_close(found, expected)
+    mean_of_divergences = sum(
+        w * losses.soft_label_kl(t, student, tau=3.0) for w, t in zip(weights, teachers, strict=True)
+    )
+    assert (found - mean_of_divergences).abs() > 0.01
+
+
+def test_distillation_from_one_teacher_is_the_divergence_from_it() -> None:
+    teacher, student = logits(), logits()
+    torch.testing.assert_close(
+        losses.distillation([teacher], student, [1.0], tau=3.0), losses.soft_label_kl(teacher, student, tau=3.0)
+    )
+
+
+def test_a_weight_of_zero_leaves_its_teacher_out() -> None:
+    teacher, student = logits(), logits()
+    torch.testing.assert_close(
+        losses.distillation([teacher, logits()], student, [1.0, 0.0], tau=3.0),
+        losses.soft_label_kl(teacher, student, tau=3.0),
+    )
+
+
+def test_gaussian_kl_agrees_with_torch_distributions_and_with_equation_4() -> None:
+    mean, var, target_mean, target_var = torch.rand(4, 6, generator=STREAM) + 0.5
+    found = losses.gaussian_kl(mean, var, target_mean, target_var)
+    torch.testing.assert_close(
+        found, kl_divergence(Normal(mean, var.sqrt()), Normal(target_mean, target_var.sqrt()))
+    )
+    printed = ((mean - target_mean) ** 2 + var) / (2 * target_var) - (var.sqrt() / target_var.sqrt()).log() - 0.5
+    torch.testing.assert_close(found, printed)
+    assert (losses.gaussian_kl(mean, var, mean, var).abs() < 1e-6).all()
+
+
+def test_instance_entropy_is_zero_for_certain_and_log_classes_for_uniform_predictions() -> None:
+    certain = 100.0 * torch.eye(4)
+    assert losses.instance_entropy(certain).abs() < 1e-6
+    torch.testing.assert_close(losses.instance_entropy(torch.zeros(3, 8)), torch.tensor(math.log(8)))
+    some = logits()
+    torch.testing.assert_close(losses.instance_entropy(some), Categorical(logits=some).entropy().mean())
+
+
+def test_negative_batch_entropy_is_lowest_for_a_balanced_batch() -> None:
+    balanced, collapsed = 100.0 * torch.eye(4), 100.0 * torch.eye(4)[[0, 0, 0, 0]]
+    torch.testing.assert_close(losses.negative_batch_entropy(balanced), torch.tensor(-math.log(4)))
+    assert losses.negative_batch_entropy(collapsed).abs() < 1e-6
+    some = logits()
+    expected = -Categorical(probs=some.softmax(1).mean(0)).entropy()
+    torch.testing.assert_close(losses.negative_batch_entropy(some), expected)
+
+
+def test_adversarial_is_minus_the_divergence() -> None:
+    teacher, critic = logits(), logits()
+    found = losses.adversarial(teacher, critic, tau=3.0)
+    assert found < 0
+    torch.testing.assert_close(found, -losses.soft_label_kl(teacher, critic, tau=3.0))
+    assert losses.adversarial(teacher, teacher, tau=3.0).abs() < 1e-6
+
+
+def test_gaussian_nll_agrees_with_torch() -> None:
+    prediction, target = torch.randn(2, 3, 4, 5, 5, generator=STREAM)
+    variance = torch.rand(4, generator=STREAM) + 0.1
+    expected = nn.GaussianNLLLoss()(prediction, target, variance.view(1, -1, 1, 1).expand_as(target).contiguous())
+    torch.testing.assert_close(losses.gaussian_nll(prediction, target, variance), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_certain_teacher_of_a_hundred_classes_gives_finite_losses_and_gradients(dtype: torch.dtype) -> None:
+    teacher = (1e4 * torch.eye(100)).to(dtype).requires_grad_()
+    learner = (-1e4 * torch.eye(100)).to(dtype).requires_grad_()
+    values = [
+        losses.soft_label_kl(teacher, learner, tau=3.0),
+        losses.distillation([teacher, teacher], learner, [0.5, 0.5], tau=3.0),
+        losses.instance_entropy(teacher),
+        losses.negative_batch_entropy(teacher),
+    ]
+    for value in values:
+        assert value.dtype == torch.float32
+        assert torch.isfinite(value)
+        value.backward(retain_graph=True)
+    assert torch.isfinite(teacher.grad).all()
+    assert torch.isfinite(learner.grad).all()
+
+
+def test_losses_are_float32_inside_autocast() -> None:
+    half = logits().bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert losses.soft_label_kl(half, half, tau=3.0).dtype == torch.float32
+        assert losses.instance_entropy(half).dtype == torch.float32
+        features = torch.randn(2, 3, 4, 4)
+        assert Vid(3, 5)(features, torch.randn(2, 5, 4, 4)).dtype == torch.float32
+
+
+class Normalised(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.BatchNorm2d(3), nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))
+        for layer in (self[0], self[2]):
+            layer.running_mean.uniform_(-1, 1, generator=STREAM)
+            layer.running_var.uniform_(0.5, 2, generator=STREAM)
+
+
+def test_bn_divergence_reads_each_layers_input_with_the_biased_variance() -> None:
+    network, images = Normalised().eval(), torch.rand(6, 3, 8, 8, generator=STREAM)
+    with record_bn_divergence(network) as divergences:
+        network(images)
+    inputs = [images, network[1](network[0](images))]
+    for found, layer, seen in zip(divergences, (network[0], network[2]), inputs, strict=True):
+        flat = seen.detach().transpose(0, 1).flatten(1)
+        expected = kl_divergence(
+            Normal(flat.mean(1), (flat.var(1, unbiased=False) + layer.eps).sqrt()),
+            Normal(layer.running_mean, (layer.running_var + layer.eps).sqrt()),
+        )
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    summed, averaged = bn_divergence(divergences, "sum"), bn_divergence(divergences, "mean")
+    torch.testing.assert_close(summed, divergences[0].sum() + divergences[1].sum())
+    torch.testing.assert_close(averaged, divergences[0].mean() + divergences[1].mean())
+
+
+def test_bn_divergence_is_zero_for_the_statistics_that_the_network_stored() -> None:
+    network, images = nn.Sequential(nn.BatchNorm2d(3, momentum=None)), torch.rand(8, 3, 8, 8, generator=STREAM)
+    network.train()(images)
+    network[0].running_var.copy_(images.var(dim=(0, 2, 3), unbiased=False))
+    with record_bn_divergence(network.eval()) as divergences:
+        network(images)
+    assert bn_divergence(divergences, "sum").abs() < 1e-5
+
+
+def test_bn_hooks_leave_with_the_block_even_when_it_fails() -> None:
+    network = Normalised().eval()
+    with pytest.raises(RuntimeError), record_bn_divergence(network):
+        network(torch.rand(2, 4, 8, 8))
+    with record_bn_divergence(network) as divergences:
+        pass
+    network(torch.rand(2, 3, 8, 8))
+    assert divergences == []
+    assert all(not layer._forward_pre_hooks for layer in network.modules())
+
+
+@pytest.mark.parametrize(("learner", "teacher"), [((3, 4), (3, 4)), ((3, 8), (5, 4)), ((6, 2), (4, 7)), ((2, 1), (2, 6))])
+def test_vid_takes_any_pair_of_channels_and_sizes(learner: tuple[int, int], teacher: tuple[int, int]) -> None:
+    vid = Vid(learner[0], teacher[0])
+    mine = torch.randn(2, learner[0], learner[1], learner[1], generator=STREAM)
+    theirs = torch.randn(2, teacher[0], teacher[1], teacher[1], generator=STREAM)
+    loss = vid(mine, theirs)
+    loss.backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in vid.parameters())
+
+
+def test_vid_learns_regressor_and_variance() -> None:
+    vid, features = Vid(3, 3), torch.randn(64, 3, 2, 2, generator=STREAM)
+    optimiser = torch.optim.Adam(vid.parameters(), lr=0.1)
+    for _ in range(300):
+        optimiser.zero_grad()
+        loss = vid(features, 2 * features + 0.1 * torch.randn(features.shape, generator=STREAM))
+        loss.backward()
+        optimiser.step()
+    # The noise has standard deviation 0.1, so the best loss is (log 0.01 + 1) / 2.
+    assert abs(loss.item() - (math.log(0.01) + 1) / 2) < 0.2
