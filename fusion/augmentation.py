@@ -10,8 +10,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tv
 
+from fusion.colour import COLOUR_TRANSFORMS, HUE
 from fusion.settings import Settings, setting
 
 ASPECT_RATIO = (3 / 4, 4 / 3)
@@ -120,24 +120,15 @@ def _jitter(images: Tensor, strength: float, probability: float, stream: torch.G
     orders = _uniform((len(images), 4), stream).argsort(dim=1)
     if len(chosen) == 0:
         return images
-    picked = [
-        _jitter_one(images[i].clamp(0, 1), factors[i].tolist(), float(hues[i]), orders[i].tolist())
-        for i in chosen.tolist()
-    ]
-    return images.index_copy(0, chosen, torch.stack(picked))
-
-
-def _jitter_one(image: Tensor, factors: list[float], hue: float, order: list[int]) -> Tensor:
-    for transform in order:
-        if transform == 0:
-            image = tv.adjust_brightness(image, factors[0])
-        elif transform == 1:
-            image = tv.adjust_contrast(image, factors[1])
-        elif transform == 2:
-            image = tv.adjust_saturation(image, factors[2])
-        else:
-            image = tv.adjust_hue(image, hue)
-    return image
+    picked = images[chosen].clamp(0, 1)
+    for position in range(4):
+        for transform in range(4):
+            where = (orders[chosen, position] == transform).nonzero().squeeze(1)
+            factor = (hues if transform == HUE else factors[:, min(transform, 2)])[chosen[where]]
+            picked = picked.index_copy(
+                0, where, COLOUR_TRANSFORMS[transform](picked[where], factor.view(-1, 1, 1, 1))
+            )
+    return images.index_copy(0, chosen, picked)
 
 
 def _uniform(shape: int | tuple[int, ...], stream: torch.Generator) -> Tensor:

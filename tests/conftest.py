@@ -1,4 +1,5 @@
-"""What the tests share: one thread (bits depend on it), tiny teachers, and one Ray cluster for all that need it."""
+"""What the tests share: one thread (bits depend on it), tiny teachers, and one Ray cluster for all that need
+it."""
 
 import os
 from collections.abc import Iterator

@@ -14,7 +14,9 @@ CPU = torch.device("cpu")
 SPEC = ImageSpec(size=8, channels=1, classes=("a", "b", "c", "d"), mean=(0.3,), std=(0.4,))
 
 
-def teacher(index: int = 0, network: str = "resnet8-w8", spec: ImageSpec = SPEC, name: str | None = None) -> Teacher:
+def teacher(
+    index: int = 0, network: str = "resnet8-w8", spec: ImageSpec = SPEC, name: str | None = None
+) -> Teacher:
     """A teacher with random weights and BatchNorm statistics that are not those of an untrained network."""
     with seeded_initialisation(100, index):
         built = build_network(network, spec)
@@ -28,9 +30,7 @@ def settings(**changes: object) -> FusionSettings:
     """A few iterations of everything."""
     chosen: dict[str, object] = {
         "student": "resnet8-w8",
-        "schedule": Schedule(
-            warmup_epochs=1, epochs=2, iterations_per_epoch=2, m_ga=2, m_s=2, batch_size=12
-        ),
+        "schedule": Schedule(warmup_epochs=1, epochs=2, iterations_per_epoch=2, m_ga=2, m_s=2, batch_size=12),
         "generator": GeneratorSettings(latent_dim=8, width=16),
         "augmentation": Augmentation(),
     }

@@ -3,11 +3,9 @@
 import dataclasses
 from collections.abc import Callable
 
-from torchvision.models.resnet import BasicBlock, Bottleneck
-
+from fusion.networks.cifar_resnet import CifarResNet
 from fusion.networks.classifier import Classifier, Network, Prediction, frozen
 from fusion.networks.plain import alexnet, vgg11
-from fusion.networks.resnet import CifarResNet, ResNet
 
 __all__ = [
     "NETWORKS",
@@ -32,10 +30,13 @@ class ImageSpec:
     std: tuple[float, ...]
 
 
-def _large(block: type[BasicBlock | Bottleneck], layers: list[int]) -> Callable[[ImageSpec], Network]:
-    return lambda spec: ResNet(
-        block, layers, channels=spec.channels, classes=len(spec.classes), image_size=spec.size
-    )
+def _large(name: str) -> Callable[[ImageSpec], Network]:
+    def build(spec: ImageSpec) -> Network:
+        from fusion.networks.resnet import resnet
+
+        return resnet(name, channels=spec.channels, classes=len(spec.classes), image_size=spec.size)
+
+    return build
 
 
 def _cifar(blocks: int, width: int = 16) -> Callable[[ImageSpec], Network]:
@@ -51,9 +52,9 @@ def _vgg11(batch_norm: bool) -> Callable[[ImageSpec], Network]:
 
 
 NETWORKS: dict[str, Callable[[ImageSpec], Network]] = {
-    "resnet18": _large(BasicBlock, [2, 2, 2, 2]),
-    "resnet34": _large(BasicBlock, [3, 4, 6, 3]),
-    "resnet50": _large(Bottleneck, [3, 4, 6, 3]),
+    "resnet18": _large("resnet18"),
+    "resnet34": _large("resnet34"),
+    "resnet50": _large("resnet50"),
     "resnet8": _cifar(1),
     "resnet8-w8": _cifar(1, width=8),
     "resnet8-w32": _cifar(1, width=32),

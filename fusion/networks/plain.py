@@ -2,7 +2,6 @@
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.vgg import cfgs, make_layers
 
 from fusion.networks.classifier import Network
 
@@ -30,6 +29,8 @@ class PlainNetwork(Network):
 def vgg11(*, channels: int, classes: int, image_size: int, batch_norm: bool) -> PlainNetwork:
     """torchvision's VGG-11 convolutions; below 32 pixels the poolings that would empty the map are left
     out."""
+    from torchvision.models.vgg import cfgs, make_layers  # Slow to import.
+
     layers: list[nn.Module] = []
     size = image_size
     for layer in make_layers(cfgs["A"], batch_norm=batch_norm):

@@ -1,7 +1,8 @@
-"""ResNets: torchvision's with the ImageNet or the CIFAR stem, and the small CIFAR family (ResNet-20 and
-relatives)."""
+"""torchvision's ResNet-18, -34 and -50 with the ImageNet or the CIFAR stem.
 
-import torch.nn.functional as F
+Importing torchvision takes longer than importing PyTorch: this module is imported when one of them is built.
+"""
+
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.models.resnet import ResNet as TorchvisionResNet
@@ -58,52 +59,14 @@ class ResNet(TorchvisionResNet, Network):  # type: ignore[misc]  # torchvision h
         return Network.forward(self, images)
 
 
-class _Block(nn.Module):
-    def __init__(self, channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, kernel_size=3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels != width:
-            convolution = nn.Conv2d(channels, width, kernel_size=1, stride=stride, bias=False)
-            self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+BLOCKS: dict[str, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
+    "resnet18": (BasicBlock, [2, 2, 2, 2]),
+    "resnet34": (BasicBlock, [3, 4, 6, 3]),
+    "resnet50": (Bottleneck, [3, 4, 6, 3]),
+}
 
 
-class CifarResNet(Network):
-    """The 6n+2-layer family of He et al. (2016), Section 4.2, with projection shortcuts (option B).
-
-    Three stages of `blocks` blocks with `width`, 2 `width` and 4 `width` channels; the second and third
-    halve the map.
-    """
-
-    def __init__(self, *, blocks: int, width: int, channels: int, classes: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        stages = []
-        for stage in range(3):
-            inputs = width if stage == 0 else width * 2 ** (stage - 1)
-            outputs = width * 2**stage
-            first = _Block(inputs, outputs, stride=1 if stage == 0 else 2)
-            stages.append(
-                nn.Sequential(first, *(_Block(outputs, outputs, stride=1) for _ in range(blocks - 1)))
-            )
-        self.layer1, self.layer2, self.layer3 = stages
-        self.feature_channels = 4 * width
-        self.fc = nn.Linear(self.feature_channels, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(images)))
-        return self.layer3(self.layer2(self.layer1(x)))  # type: ignore[no-any-return]
-
-    def classify(self, features: Tensor) -> Tensor:
-        return self.fc(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+def resnet(name: str, *, channels: int, classes: int, image_size: int) -> ResNet:
+    """The ResNet of that name."""
+    block, layers = BLOCKS[name]
+    return ResNet(block, layers, channels=channels, classes=classes, image_size=image_size)

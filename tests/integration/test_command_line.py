@@ -29,7 +29,9 @@ def dfmf(*arguments: str, cwd: Path, timeout: float = 300) -> subprocess.Complet
 
 def config_file(folder: Path, **changes: object) -> Path:
     path = folder / "run.yaml"
-    path.write_text(yaml.safe_dump(tiny_run(output=str(folder / "runs"), tracking={"enabled": False}, **changes)))
+    path.write_text(
+        yaml.safe_dump(tiny_run(output=str(folder / "runs"), tracking={"enabled": False}, **changes))
+    )
     return path
 
 
@@ -46,12 +48,17 @@ def test_init_writes_a_valid_commented_file_once(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "wrote mine.yaml; run it with: dfmf fuse mine.yaml\n")
     assert (tmp_path / "mine.yaml").read_text().startswith("# ")
     again = dfmf("init", "digits", "--to", "mine.yaml", cwd=tmp_path)
-    assert (again.returncode, again.stderr) == (2, "mine.yaml: is there already; give another file with --to\n")
+    assert (again.returncode, again.stderr) == (
+        2,
+        "mine.yaml: is there already; give another file with --to\n",
+    )
     assert "digits" in dfmf("init", "--list", cwd=tmp_path).stdout
 
 
 def test_dry_run_shows_everything_and_writes_nothing(tmp_path: Path) -> None:
-    done = dfmf("fuse", str(config_file(tmp_path)), "method.alpha=0.25", "engine.mode=ray", "--dry-run", cwd=tmp_path)
+    done = dfmf(
+        "fuse", str(config_file(tmp_path)), "method.alpha=0.25", "engine.mode=ray", "--dry-run", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert "alpha: 0.25" in done.stdout
     assert "party party-1" in done.stdout
@@ -63,7 +70,13 @@ def test_dry_run_shows_everything_and_writes_nothing(tmp_path: Path) -> None:
 def test_fuse_and_evaluate(tmp_path: Path) -> None:
     done = dfmf("fuse", str(config_file(tmp_path)), "name=first", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for word in ("teacher party-0", "teacher party-1", "teachers' ensemble", "fused student", "gold standard"):
+    for word in (
+        "teacher party-0",
+        "teacher party-1",
+        "teachers' ensemble",
+        "fused student",
+        "gold standard",
+    ):
         assert word in done.stdout
     folder = tmp_path / "runs" / "first"
     assert f"results in {folder}" in done.stdout
@@ -79,7 +92,10 @@ def test_fuse_and_evaluate(tmp_path: Path) -> None:
 def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     path = config_file(tmp_path)
     for arguments, words in (
-        (["fuse", str(path), "method.alpah=1"], "command line: method.alpah: unknown key; did you mean 'alpha'?"),
+        (
+            ["fuse", str(path), "method.alpah=1"],
+            "command line: method.alpah: unknown key; did you mean 'alpha'?",
+        ),
         (["fuse", "nowhere.yaml"], "nowhere.yaml: No such file"),
         (["pretrain", str(path), "pretrain=null"], "run.yaml: teachers: name at least one"),
         (["evaluate", "nowhere"], "nowhere.json: No such file"),

@@ -53,7 +53,9 @@ def tensors(fused: Fused) -> dict[str, torch.Tensor]:
     found = {f"student/{name}": value for name, value in fused.student.items()}
     found |= {f"vids/{name}": value for name, value in fused.vids.items()}
     for index, roles in enumerate(fused.parties):
-        found |= {f"{index}/{role}/{name}": value for role, state in roles.items() for name, value in state.items()}
+        found |= {
+            f"{index}/{role}/{name}": value for role, state in roles.items() for name, value in state.items()
+        }
     return found
 
 
@@ -125,7 +127,10 @@ def more_student_updates(changed: Schedule) -> Schedule:
     [
         ("seed", job([teacher(0), teacher(1)], seed=1)),
         ("assistant updates", job([teacher(0), teacher(1)], schedule=more_updates(settings().schedule))),
-        ("student updates", job([teacher(0), teacher(1)], schedule=more_student_updates(settings().schedule))),
+        (
+            "student updates",
+            job([teacher(0), teacher(1)], schedule=more_student_updates(settings().schedule)),
+        ),
         ("order of the parties", job([teacher(1, name="party-0"), teacher(0, name="party-1")])),
     ],
 )
@@ -134,7 +139,9 @@ def test_a_disturbed_run_has_other_bits(what: str, disturbed: Job, ray_cluster: 
     assert any(name.startswith("student/") for name in changed), f"{what} made no difference"
 
 
-def test_a_disturbed_order_within_an_iteration_has_other_bits(monkeypatch: pytest.MonkeyPatch, ray_cluster: None) -> None:
+def test_a_disturbed_order_within_an_iteration_has_other_bits(
+    monkeypatch: pytest.MonkeyPatch, ray_cluster: None
+) -> None:
     """Assistants before generators: the same updates, the same seeds, another order."""
     original: Callable[[fusion.party.Party], None] = fusion.party.Party.update_generator
     waiting: list[fusion.party.Party] = []

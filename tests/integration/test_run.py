@@ -30,7 +30,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> FusionResult:
 def test_the_folder_holds_what_the_documentation_promises(finished: FusionResult) -> None:
     names = {path.name for path in finished.folder.iterdir()}
     assert names == {
-        *("summary.json", "student.safetensors", "student.json", "MODEL_CARD.md", "config.yaml", "environment.json"),
+        *(
+            "summary.json",
+            "student.safetensors",
+            "student.json",
+            "MODEL_CARD.md",
+            "config.yaml",
+            "environment.json",
+        ),
         *("metrics.parquet", "plots", "samples", "teachers", "parties"),
     }
     assert {path.name for path in (finished.folder / "plots").iterdir()} == {
@@ -58,13 +65,17 @@ def test_the_summary_has_the_documented_fields(finished: FusionResult) -> None:
 
 def test_the_student_can_be_used_with_nothing_but_its_card(finished: FusionResult) -> None:
     card = json.loads((finished.folder / "student.json").read_text())
-    network = build_network(card["network"], load_teacher(finished.folder / "student.safetensors").spec).eval()
+    network = build_network(
+        card["network"], load_teacher(finished.folder / "student.safetensors").spec
+    ).eval()
     network.load_state_dict(load_file(finished.folder / "student.safetensors"))
     test = load(load_config("digits").data)[1]  # type: ignore[arg-type]
     mean, std = (torch.tensor(card[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
     with torch.no_grad():
         hits = network((test.images / 255 - mean) / std).argmax(1) == test.labels
-    assert 100 * float(hits.double().mean()) == pytest.approx(finished.summary["student"]["accuracy"], abs=1e-3)
+    assert 100 * float(hits.double().mean()) == pytest.approx(
+        finished.summary["student"]["accuracy"], abs=1e-3
+    )
 
 
 def test_the_metrics_have_every_loss_term_by_party_and_epoch(finished: FusionResult) -> None:
@@ -81,7 +92,9 @@ def test_the_metrics_have_every_loss_term_by_party_and_epoch(finished: FusionRes
     assert all(np.isfinite(row["value"]) for row in table)
 
 
-def test_mlflow_has_one_finished_run_with_parameters_curves_pictures_and_the_model(finished: FusionResult) -> None:
+def test_mlflow_has_one_finished_run_with_parameters_curves_pictures_and_the_model(
+    finished: FusionResult,
+) -> None:
     import mlflow
 
     uri = f"sqlite:///{finished.folder.parent}/mlflow.db"
@@ -94,11 +107,23 @@ def test_mlflow_has_one_finished_run_with_parameters_curves_pictures_and_the_mod
     assert run.data.params["schedule.m_ga"] == "5"
     history = client.get_metric_history(run.info.run_id, "generator/party-0/adv")
     assert [(point.step, point.value < 0) for point in history] == [(1, True), (2, True)]
-    assert run.data.metrics["final/student_accuracy"] == pytest.approx(finished.summary["student"]["accuracy"])
+    assert run.data.metrics["final/student_accuracy"] == pytest.approx(
+        finished.summary["student"]["accuracy"]
+    )
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert {"config.yaml", "environment.json", "summary.json", "metrics.parquet", "plots", "images"} <= artifacts
+    assert {
+        "config.yaml",
+        "environment.json",
+        "summary.json",
+        "metrics.parquet",
+        "plots",
+        "images",
+    } <= artifacts
     connection = sqlite3.connect(finished.folder.parent / "mlflow.db")
-    assert connection.execute("select count(*) from metrics where run_uuid = ?", [run.info.run_id]).fetchone()[0] > 40
+    assert (
+        connection.execute("select count(*) from metrics where run_uuid = ?", [run.info.run_id]).fetchone()[0]
+        > 40
+    )
 
 
 def test_the_logged_model_loads_without_a_pickle_and_predicts_the_same(finished: FusionResult) -> None:
@@ -117,7 +142,13 @@ def test_the_logged_model_loads_without_a_pickle_and_predicts_the_same(finished:
     assert generic.metadata.signature.inputs.inputs[0].shape == (-1, 1, 8, 8)
     folder = Path(mlflow.artifacts.download_artifacts(uri))
     # Every file is text or safetensors: nothing in it can execute.
-    assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {".safetensors", ".json", "", ".txt", ".yaml"}
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {
+        ".safetensors",
+        ".json",
+        "",
+        ".txt",
+        ".yaml",
+    }
 
 
 def test_evaluate_agrees_with_the_summary(finished: FusionResult) -> None:
@@ -130,13 +161,19 @@ def test_evaluate_agrees_with_the_summary(finished: FusionResult) -> None:
 
 def test_the_same_run_gives_the_same_bits(finished: FusionResult, tmp_path: Path) -> None:
     again = fuse(tiny_run(output=str(tmp_path), name="again", seed=3, tracking={"enabled": False}))
-    for name in ("student.safetensors", "teachers/party-0.safetensors", "parties/party-1/generator.safetensors"):
+    for name in (
+        "student.safetensors",
+        "teachers/party-0.safetensors",
+        "parties/party-1/generator.safetensors",
+    ):
         assert (again.folder / name).read_bytes() == (finished.folder / name).read_bytes()
 
 
 def test_given_teachers_and_no_data_need_no_labels(finished: FusionResult, tmp_path: Path) -> None:
     paths = [str(finished.folder / "teachers" / f"party-{index}.safetensors") for index in range(2)]
-    tree = tiny_run(teachers=paths, data=None, pretrain=None, output=str(tmp_path), tracking={"enabled": False})
+    tree = tiny_run(
+        teachers=paths, data=None, pretrain=None, output=str(tmp_path), tracking={"enabled": False}
+    )
     result = fuse(tree)
     assert [one["accuracy"] for one in result.summary["teachers"]] == [None, None]
     assert result.summary["student"]["accuracy"] is None
@@ -155,7 +192,9 @@ def test_a_fused_student_can_teach_again(finished: FusionResult, tmp_path: Path)
     assert result.summary["status"] == "finished"
 
 
-def test_pretraining_alone_leaves_teachers_that_a_fusion_takes(finished: FusionResult, tmp_path: Path) -> None:
+def test_pretraining_alone_leaves_teachers_that_a_fusion_takes(
+    finished: FusionResult, tmp_path: Path
+) -> None:
     result = pretrain(tiny_run(output=str(tmp_path), seed=3))
     assert (result.folder / "teachers" / "party-0.safetensors").read_bytes() == (
         finished.folder / "teachers" / "party-0.safetensors"
@@ -163,13 +202,17 @@ def test_pretraining_alone_leaves_teachers_that_a_fusion_takes(finished: FusionR
     assert "student" not in result.summary
 
 
-def test_teachers_without_batch_norm_are_said_and_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_teachers_without_batch_norm_are_said_and_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from fusion.teachers import save_teacher
 
     for index in range(2):
         save_teacher(teacher(index, "alexnet"), tmp_path / f"t{index}.safetensors")
     paths = [str(tmp_path / f"t{index}.safetensors") for index in range(2)]
-    tree = tiny_run(teachers=paths, data=None, pretrain=None, output=str(tmp_path / "runs"), tracking={"enabled": False})
+    tree = tiny_run(
+        teachers=paths, data=None, pretrain=None, output=str(tmp_path / "runs"), tracking={"enabled": False}
+    )
     fuse(tree)
     said = capsys.readouterr().out
     assert "party-0 has no BatchNorm: its generator is trained without the BN loss" in said
@@ -216,7 +259,7 @@ def test_teachers_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_or_is_there_is_refused(tmp_path: Path, finished: FusionResult) -> None:
-    with pytest.raises(UserError, match="name: .*one already holds a run"):
+    with pytest.raises(UserError, match=r"name: .*one already holds a run"):
         fuse(tiny_run(output=str(finished.folder.parent), name="one"))
     assert "output: cannot write to" in refused(tmp_path, output="/proc/dfmf")
     (tmp_path / "file").write_text("")
@@ -225,7 +268,9 @@ def test_what_cannot_be_written_or_is_there_is_refused(tmp_path: Path, finished:
 
 def test_data_that_is_not_there_is_refused(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone.parquet")
-    assert refused(tmp_path, data={"source": "parquet", "train": gone, "test": gone}).startswith(f"data: {gone}")
+    assert refused(tmp_path, data={"source": "parquet", "train": gone, "test": gone}).startswith(
+        f"data: {gone}"
+    )
     assert "data: " in refused(tmp_path, data={"source": "fashion-mnist", "root": "/proc/nothing"})
 
 

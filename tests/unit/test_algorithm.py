@@ -24,7 +24,11 @@ def parties_and_student(num_parties: int = 2, **changes: object) -> tuple[list[P
 def state(parties: list[Party], student: Student) -> dict[str, torch.Tensor]:
     modules = {f"{p.index}/{role}": module for p in parties for role, module in p.modules().items()}
     modules |= student.modules()
-    return {f"{role}/{name}": value.clone() for role, module in modules.items() for name, value in module.state_dict().items()}
+    return {
+        f"{role}/{name}": value.clone()
+        for role, module in modules.items()
+        for name, value in module.state_dict().items()
+    }
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -56,7 +60,12 @@ def test_global_random_state_is_neither_used_nor_changed() -> None:
 
 def test_update_counts_are_those_of_algorithm_1(monkeypatch: pytest.MonkeyPatch) -> None:
     counts: dict[str, int] = {}
-    for owner, name in ((Party, "warm_up_step"), (Party, "update_generator"), (Party, "update_assistant"), (Student, "update")):
+    for owner, name in (
+        (Party, "warm_up_step"),
+        (Party, "update_generator"),
+        (Party, "update_assistant"),
+        (Student, "update"),
+    ):
         original = getattr(owner, name)
 
         def counted(self: object, *args: object, _name: str = name, _original: object = original) -> object:
@@ -75,7 +84,9 @@ def test_update_counts_are_those_of_algorithm_1(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_union_batch_has_floor_b_over_k_images_of_each_party() -> None:
-    parties, student = parties_and_student(3, schedule=Schedule(batch_size=16, epochs=1, iterations_per_epoch=1))
+    parties, student = parties_and_student(
+        3, schedule=Schedule(batch_size=16, epochs=1, iterations_per_epoch=1)
+    )
     for party in parties:
         party.begin_iteration(0)
         assert party.synthesize().shape == (5, 1, 8, 8)
@@ -118,8 +129,12 @@ def test_teachers_never_change() -> None:
         assert all(torch.equal(value, old[name]) for name, value in one.state_dict().items())
 
 
-def test_judging_a_generator_does_not_train_its_assistant_and_training_an_assistant_not_its_generator() -> None:
-    parties, student = parties_and_student(generator=GeneratorSettings(latent_dim=8, width=16, sampling="running"))
+def test_judging_a_generator_does_not_train_its_assistant_and_training_an_assistant_not_its_generator() -> (
+    None
+):
+    parties, student = parties_and_student(
+        generator=GeneratorSettings(latent_dim=8, width=16, sampling="running")
+    )
     party = parties[0]
     party.begin_iteration(0)
     weights = [parameter.clone() for parameter in party.assistant.parameters()]
@@ -128,7 +143,11 @@ def test_judging_a_generator_does_not_train_its_assistant_and_training_an_assist
     before = state([party], student)
     party.update_assistant()
     after = state([party], student)
-    changed = {name.split("/")[1] for name in before if name.startswith("0/") and not torch.equal(before[name], after[name])}
+    changed = {
+        name.split("/")[1]
+        for name in before
+        if name.startswith("0/") and not torch.equal(before[name], after[name])
+    }
     assert changed == {"assistant", "vid"}
 
 
@@ -155,7 +174,9 @@ def test_warm_up_fills_the_generators_running_statistics() -> None:
 
 
 def test_warm_up_lowers_the_fidelity_loss() -> None:
-    party = parties_and_student(schedule=Schedule(warmup_epochs=40, epochs=1, iterations_per_epoch=1, batch_size=32))[0][0]
+    party = parties_and_student(
+        schedule=Schedule(warmup_epochs=40, epochs=1, iterations_per_epoch=1, batch_size=32)
+    )[0][0]
     party.warm_up_step(0)
     first = party.meter.take()["warmup/bn"]
     for step in range(1, 40):
@@ -170,7 +191,9 @@ def test_the_student_learns_a_single_teacher() -> None:
     parties, student = parties_and_student(1, schedule=schedule)
     divergences: list[float] = []
     algorithm.warm_up(parties, schedule)
-    algorithm.fuse(parties, student, schedule, lambda _: divergences.append(student.meter.take()["student/distill"]))
+    algorithm.fuse(
+        parties, student, schedule, lambda _: divergences.append(student.meter.take()["student/distill"])
+    )
     assert divergences[-1] < 0.2 * divergences[0]
 
 
@@ -218,7 +241,10 @@ def test_section_4_1_names_the_defaults() -> None:
 
 def test_assistants_have_the_architecture_that_is_asked_for() -> None:
     one = teacher(network="resnet8")
-    assert type(build_party(0, 1, one, settings(assistant="teacher"), CPU).assistant.network.fc) is torch.nn.Linear
+    assert (
+        type(build_party(0, 1, one, settings(assistant="teacher"), CPU).assistant.network.fc)
+        is torch.nn.Linear
+    )
     as_teacher = build_party(0, 1, one, settings(assistant="teacher"), CPU).assistant.network.feature_channels
     as_student = build_party(0, 1, one, settings(assistant="student"), CPU).assistant.network.feature_channels
     assert (as_teacher, as_student) == (64, 32)

@@ -1,10 +1,12 @@
 """Against torchvision's own functional transforms, and per image where torchvision is per batch."""
 
+import pytest
 import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
 from torchvision.transforms.v2 import functional as tv
 
+from fusion import colour
 from fusion.augmentation import Augmentation, _rotate, augment, crop_boxes, resized_crop
 from fusion.pretraining import random_shift
 
@@ -21,7 +23,9 @@ def test_resized_crop_and_flip_agree_with_torchvision() -> None:
     found = resized_crop(IMAGES, boxes, flips)
     for image, box, flip, mine in zip(IMAGES, boxes.int().tolist(), flips.tolist(), found, strict=True):
         expected = tv.resized_crop(image, *box, size=[32, 32], interpolation=InterpolationMode.BILINEAR)
-        torch.testing.assert_close(mine, tv.horizontal_flip(expected) if flip else expected, atol=2e-5, rtol=0)
+        torch.testing.assert_close(
+            mine, tv.horizontal_flip(expected) if flip else expected, atol=2e-5, rtol=0
+        )
 
 
 def test_rotation_agrees_with_torchvision() -> None:
@@ -42,8 +46,28 @@ def test_crop_boxes_have_torchvisions_law() -> None:
     mine = crop_boxes(4000, 32, 0.8, stream())
     for column in range(4):
         grid = torch.arange(33.0)
-        gap = (mine[:, column, None] <= grid).float().mean(0) - (theirs[:, column, None] <= grid).float().mean(0)
+        gap = (mine[:, column, None] <= grid).float().mean(0) - (
+            theirs[:, column, None] <= grid
+        ).float().mean(0)
         assert gap.abs().max() < 0.04  # two samples of 4000: three standard deviations
+
+
+@pytest.mark.parametrize(
+    ("transform", "low", "high"),
+    [("brightness", 0.5, 1.5), ("contrast", 0.5, 1.5), ("saturation", 0.0, 2.0), ("hue", -0.5, 0.5)],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colour_transforms_agree_with_torchvision(
+    transform: str, low: float, high: float, channels: int
+) -> None:
+    images = IMAGES[:, :channels].clone()
+    images[0] = 0.5  # grey has no hue
+    images[1, :, 0, 0] = 0.0
+    factors = torch.linspace(low, high, 16)
+    found = getattr(colour, transform)(images, factors.view(-1, 1, 1, 1))
+    theirs = getattr(tv, f"adjust_{transform}")
+    for image, factor, mine in zip(images, factors.tolist(), found, strict=True):
+        torch.testing.assert_close(mine, theirs(image, factor), atol=2e-6, rtol=0)
 
 
 def test_every_image_has_its_own_draw() -> None:

@@ -64,7 +64,10 @@ def test_a_file_changes_its_preset_and_the_command_line_changes_the_file(tmp_pat
         ("method: {critic_mode: off}", "method.critic_mode: should be 'train' or 'eval' (got 'off')"),
         ("schedule: {epochs: 0}", "schedule.epochs: must be at least 1 (got 0)"),
         ("schedule: {m_ga: true}", "schedule.m_ga: should be a valid integer (got True)"),
-        ("schedule: {batch_size: 2}\npretrain: {parties: 3}", "schedule.batch_size: batch_size 2 cannot be split over 3"),
+        (
+            "schedule: {batch_size: 2}\npretrain: {parties: 3}",
+            "schedule.batch_size: batch_size 2 cannot be split over 3",
+        ),
         ("pretrain: {parties: 0}", "pretrain.parties: should be greater than or equal to 1 (got 0)"),
         ("pretrain: {r: 0.9}", "pretrain.r: should be greater than or equal to 1 (got 0.9)"),
         ("pretrain: {networks: [resnet8, resnet8, resnet8]}", "pretrain.networks: 3 networks for 2 parties"),
@@ -91,14 +94,23 @@ def test_each_mistake_names_file_and_key(tmp_path: Path, text: str, expected: st
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
-    path.write_text("preset: digits\nmethod: {alpha: -1, tau: -2}\nschedule: {epochs: 0}\nengine: {threads: 0}\n")
+    path.write_text(
+        "preset: digits\nmethod: {alpha: -1, tau: -2}\nschedule: {epochs: 0}\nengine: {threads: 0}\n"
+    )
     found = lines(str(path))
-    assert [line.split(": ")[1] for line in found] == ["method.alpha", "method.tau", "schedule.epochs", "engine.threads"]
+    assert [line.split(": ")[1] for line in found] == [
+        "method.alpha",
+        "method.tau",
+        "schedule.epochs",
+        "engine.threads",
+    ]
 
 
 def test_a_mistake_on_the_command_line_is_called_that() -> None:
     assert lines("digits", "method.alpha=-1") == ["command line: method.alpha: must be at least 0 (got -1.0)"]
-    assert lines("digits", "method.alpha") == ["method.alpha: an override is KEY=VALUE, such as method.alpha=0.2"]
+    assert lines("digits", "method.alpha") == [
+        "method.alpha: an override is KEY=VALUE, such as method.alpha=0.2"
+    ]
     assert lines("digits", "student.depth=3")[0].startswith("student.depth=3: student holds a value")
     assert lines("digits", "pretrain.networks.4=x")[0].startswith("pretrain.networks.4=x: 4 is no position")
 
@@ -131,7 +143,10 @@ def test_paths_are_short_for_teachers() -> None:
     tree = tiny_run(teachers=["a.safetensors", {"path": "b.safetensors", "name": "B"}])
     config = parse_config(tree, "test")
     assert config.teachers is not None
-    assert [(one.path, one.name) for one in config.teachers] == [("a.safetensors", None), ("b.safetensors", "B")]
+    assert [(one.path, one.name) for one in config.teachers] == [
+        ("a.safetensors", None),
+        ("b.safetensors", "B"),
+    ]
 
 
 def test_every_key_is_documented_with_its_default() -> None:
@@ -145,6 +160,9 @@ def test_every_key_is_documented_with_its_default() -> None:
 
 def test_yaml_1_2_numbers_and_words(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump({"preset": "digits"}) + "optimisation: {student_lr: 1e-3}\ntracking: {experiment: on}\n")
+    path.write_text(
+        yaml.safe_dump({"preset": "digits"})
+        + "optimisation: {student_lr: 1e-3}\ntracking: {experiment: on}\n"
+    )
     config = load_config(str(path))
     assert (config.optimisation.student_lr, config.tracking.experiment) == (0.001, "on")

@@ -36,7 +36,10 @@ def test_digits_are_scikit_learns() -> None:
     assert train.images.max() == 255
     rows = {image.numpy().tobytes() for part in (train, test) for image in part.images}
     assert len(rows) > 1790  # nothing stands in both parts
-    assert len({image.numpy().tobytes() for image in train.images} & {i.numpy().tobytes() for i in test.images}) < 5
+    assert (
+        len({image.numpy().tobytes() for image in train.images} & {i.numpy().tobytes() for i in test.images})
+        < 5
+    )
 
 
 def test_images_are_resized_on_request() -> None:
@@ -148,7 +151,9 @@ def test_a_bad_parquet_file_is_named(tmp_path: Path, name: str, words: str) -> N
         write_parquet(path, good, [0, 1])
         changes["classes"] = ("only",)
     elif name == "empty":
-        pq.write_table(pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())}), path)
+        pq.write_table(
+            pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())}), path
+        )
     with pytest.raises(DataError, match=words) as error:
         load(parquet(path, **changes))
     assert "\n" not in str(error.value)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from fusion.data.labelled import LabelledImages
@@ -12,7 +13,7 @@ def test_scores_worked_by_hand() -> None:
     truth = torch.tensor([0, 1, 1, 2, 2, 3])
     test = LabelledImages(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), truth, ("a", "b", "c", "d", "e"))
     found = score(torch.nn.functional.one_hot(predictions, 5).float(), test, 2)
-    assert found.accuracy == 100 * 4 / 6
+    assert found.accuracy == pytest.approx(100 * 4 / 6)
     assert found.per_class == [100.0, 50.0, 50.0, 100.0, None]
     # Classes a, b, c are frequent at party 0; d and e at party 1.
     assert found.per_subset == [60.0, 100.0]
@@ -40,7 +41,8 @@ def test_logits_of_keeps_the_mode_and_uses_running_statistics() -> None:
 
 
 def test_cost_counts_a_linear_and_a_convolution() -> None:
-    # conv1: 8 * 1 * 9 per pixel; three stages of two 3x3 convolutions and (twice) a 1x1 projection; the linear layer.
+    # conv1: 8 * 1 * 9 per pixel; three stages of two 3x3 convolutions and (twice) a 1x1 projection; the
+    # linear layer.
     counted = cost(build_classifier("resnet8-w8", SPEC), 1, 8)
     first = 64 * (8 * 9 + 2 * 8 * 8 * 9)
     second = 16 * (8 * 16 * 9 + 16 * 16 * 9 + 8 * 16)
@@ -51,9 +53,13 @@ def test_cost_counts_a_linear_and_a_convolution() -> None:
 
 def test_the_share_of_the_gap() -> None:
     teachers = [{"accuracy": 90.0}, {"accuracy": 80.0}]
-    references = References(teachers=teachers, ensemble={"accuracy": 95.0}, gold_standard=None, ensemble_on_test=None)
+    references = References(
+        teachers=teachers, ensemble={"accuracy": 95.0}, gold_standard=None, ensemble_on_test=None
+    )
     assert gap_closed(references, {"accuracy": 93.0}) == 60.0
     assert gap_closed(references, {"accuracy": 85.0}) == -100.0
     assert gap_closed(references, {"accuracy": None}) is None
-    level = References(teachers=teachers, ensemble={"accuracy": 90.0}, gold_standard=None, ensemble_on_test=None)
+    level = References(
+        teachers=teachers, ensemble={"accuracy": 90.0}, gold_standard=None, ensemble_on_test=None
+    )
     assert gap_closed(level, {"accuracy": 93.0}) is None

@@ -46,7 +46,8 @@ def test_distillation_averages_probabilities_and_takes_one_divergence() -> None:
 def test_distillation_from_one_teacher_is_the_divergence_from_it() -> None:
     teacher, student = logits(), logits()
     torch.testing.assert_close(
-        losses.distillation([teacher], student, [1.0], tau=3.0), losses.soft_label_kl(teacher, student, tau=3.0)
+        losses.distillation([teacher], student, [1.0], tau=3.0),
+        losses.soft_label_kl(teacher, student, tau=3.0),
     )
 
 
@@ -64,7 +65,9 @@ def test_gaussian_kl_agrees_with_torch_distributions_and_with_equation_4() -> No
     torch.testing.assert_close(
         found, kl_divergence(Normal(mean, var.sqrt()), Normal(target_mean, target_var.sqrt()))
     )
-    printed = ((mean - target_mean) ** 2 + var) / (2 * target_var) - (var.sqrt() / target_var.sqrt()).log() - 0.5
+    printed = (
+        ((mean - target_mean) ** 2 + var) / (2 * target_var) - (var.sqrt() / target_var.sqrt()).log() - 0.5
+    )
     torch.testing.assert_close(found, printed)
     assert (losses.gaussian_kl(mean, var, mean, var).abs() < 1e-6).all()
 
@@ -97,7 +100,9 @@ def test_adversarial_is_minus_the_divergence() -> None:
 def test_gaussian_nll_agrees_with_torch() -> None:
     prediction, target = torch.randn(2, 3, 4, 5, 5, generator=STREAM)
     variance = torch.rand(4, generator=STREAM) + 0.1
-    expected = nn.GaussianNLLLoss()(prediction, target, variance.view(1, -1, 1, 1).expand_as(target).contiguous())
+    expected = nn.GaussianNLLLoss()(
+        prediction, target, variance.view(1, -1, 1, 1).expand_as(target).contiguous()
+    )
     torch.testing.assert_close(losses.gaussian_nll(prediction, target, variance), expected)
 
 
@@ -154,7 +159,10 @@ def test_bn_divergence_reads_each_layers_input_with_the_biased_variance() -> Non
 
 
 def test_bn_divergence_is_zero_for_the_statistics_that_the_network_stored() -> None:
-    network, images = nn.Sequential(nn.BatchNorm2d(3, momentum=None)), torch.rand(8, 3, 8, 8, generator=STREAM)
+    network, images = (
+        nn.Sequential(nn.BatchNorm2d(3, momentum=None)),
+        torch.rand(8, 3, 8, 8, generator=STREAM),
+    )
     network.train()(images)
     network[0].running_var.copy_(images.var(dim=(0, 2, 3), unbiased=False))
     with record_bn_divergence(network.eval()) as divergences:
@@ -173,14 +181,18 @@ def test_bn_hooks_leave_with_the_block_even_when_it_fails() -> None:
     assert all(not layer._forward_pre_hooks for layer in network.modules())
 
 
-@pytest.mark.parametrize(("learner", "teacher"), [((3, 4), (3, 4)), ((3, 8), (5, 4)), ((6, 2), (4, 7)), ((2, 1), (2, 6))])
+@pytest.mark.parametrize(
+    ("learner", "teacher"), [((3, 4), (3, 4)), ((3, 8), (5, 4)), ((6, 2), (4, 7)), ((2, 1), (2, 6))]
+)
 def test_vid_takes_any_pair_of_channels_and_sizes(learner: tuple[int, int], teacher: tuple[int, int]) -> None:
     vid = Vid(learner[0], teacher[0])
     mine = torch.randn(2, learner[0], learner[1], learner[1], generator=STREAM)
     theirs = torch.randn(2, teacher[0], teacher[1], teacher[1], generator=STREAM)
     loss = vid(mine, theirs)
     loss.backward()
-    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in vid.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in vid.parameters()
+    )
 
 
 def test_vid_learns_regressor_and_variance() -> None:

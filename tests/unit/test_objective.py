@@ -24,7 +24,9 @@ def test_equation_6_weighs_fidelity_with_alpha_and_the_log_does_not() -> None:
 
 
 def test_a_teacher_without_batch_norm_has_no_bn_term() -> None:
-    bare = Synthesis(teacher_logits=SYNTHESIS.teacher_logits, bn_divergences=[], critic_logits=SYNTHESIS.critic_logits)
+    bare = Synthesis(
+        teacher_logits=SYNTHESIS.teacher_logits, bn_divergences=[], critic_logits=SYNTHESIS.critic_logits
+    )
     assert set(Dfmf().generator_objective(bare)) == {"ice", "bce", "adv"}
 
 

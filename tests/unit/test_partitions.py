@@ -25,7 +25,10 @@ def test_the_papers_examples_of_shares() -> None:
 
 
 @given(
-    st.integers(1, 6), st.floats(1, 30), st.lists(st.integers(0, 5), min_size=30, max_size=200), st.integers(0, 9)
+    st.integers(1, 6),
+    st.floats(1, 30),
+    st.lists(st.integers(0, 5), min_size=30, max_size=200),
+    st.integers(0, 9),
 )
 def test_no_overlap_nothing_missing_and_exact_counts_up_to_rounding(
     num_parties: int, r: float, values: list[int], seed: int

@@ -24,7 +24,12 @@ from orchestrator.placement import plan_actors
     ],
 )
 def test_the_plan(
-    parties: int, cpus: float, gpus: float, engine: dict[str, float], student: tuple[float, float], party: tuple[float, float]
+    parties: int,
+    cpus: float,
+    gpus: float,
+    engine: dict[str, float],
+    student: tuple[float, float],
+    party: tuple[float, float],
 ) -> None:
     plan = plan_actors(parties, EngineSettings(**engine), cpus, gpus)  # type: ignore[arg-type]
     assert (plan.student.cpus, plan.student.gpus) == student

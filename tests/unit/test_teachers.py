@@ -19,7 +19,9 @@ def saved(tmp_path: Path) -> Path:
 
 def change_card(path: Path, **changes: object) -> None:
     card = json.loads(card_path(path).read_text())
-    card_path(path).write_text(json.dumps({key: value for key, value in (card | changes).items() if value != "absent"}))
+    card_path(path).write_text(
+        json.dumps({key: value for key, value in (card | changes).items() if value != "absent"})
+    )
 
 
 def rewrite(path: Path, weights: dict[str, torch.Tensor]) -> None:
