@@ -27,6 +27,7 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
         UserError: there is no cluster at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # Calls that nobody waits for after a stop.
     variables = {"OMP_NUM_THREADS": str(engine.threads)}
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     address = engine.address or os.environ.get("RAY_ADDRESS")
