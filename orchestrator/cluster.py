@@ -1,6 +1,7 @@
 """A Ray cluster for the time of a run: somebody's, or a private one on this machine."""
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from orchestrator.placement import Plan, plan_actors
 ROOT = Path(__file__).resolve().parent.parent
 PRIVATE_OBJECT_STORE_BYTES = 512 * 2**20
 WAIT_NOTICE_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 
 
 @contextmanager
@@ -37,6 +39,7 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
             "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ
         ):  # A submitted job's working directory has the code.
             environment["py_modules"] = [str(ROOT / name) for name in ("fusion", "actors", "orchestrator")]
+        _check_reachable(address)
         try:
             ray.init(address=address, runtime_env=environment, **common)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -56,6 +59,17 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself retries for minutes before it says that nobody answers."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # 'auto' and the like are Ray's to resolve.
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"engine.address: no Ray cluster at {address} ({error})") from error
 
 
 @contextmanager
