@@ -1,4 +1,4 @@
-"""Pretraining as a Ray task, so that the parties' classifiers are trained side by side."""
+"""Pretraining as Ray actors, so that the parties' classifiers are trained side by side and can be watched."""
 
 import ray
 
@@ -8,28 +8,38 @@ from fusion.networks import ImageSpec
 from fusion.pretraining import Recipe, train_classifier
 
 
-def pretrain(
-    name: str,
-    network: str,
-    spec: ImageSpec,
-    train: LabelledImages,
-    recipe: Recipe,
-    seed: int,
-    device: str,
-    threads: int,
-) -> Arrays:
-    """The weights of one classifier, trained on `train`."""
-    classifier = train_classifier(
-        network,
-        spec,
-        train.images,
-        train.labels,
-        recipe,
-        seed=seed,
-        name=name,
-        device=use_device(device, threads),
-    )
-    return to_arrays({"network": classifier.network})["network"]
+class PretrainingWorker:
+    """Trains one classifier."""
+
+    def __init__(self, device: str, threads: int) -> None:
+        self._device = use_device(device, threads)
+        self._epochs = 0
+
+    def train(
+        self, name: str, network: str, spec: ImageSpec, train: LabelledImages, recipe: Recipe, seed: int
+    ) -> Arrays:
+        """The weights of `network`, trained on `train`."""
+        images, labels = train.images, train.labels
+        classifier = train_classifier(
+            network,
+            spec,
+            images,
+            labels,
+            recipe,
+            seed=seed,
+            name=name,
+            device=self._device,
+            observe=self._note,
+        )
+        return to_arrays({"network": classifier.network})["network"]
+
+    @ray.method(concurrency_group="control")
+    def done(self) -> int:
+        """Epochs that are finished; answers while `train` runs."""
+        return self._epochs
+
+    def _note(self, epoch: int) -> None:
+        self._epochs = epoch + 1
 
 
-pretrain_task = ray.remote(pretrain)
+PretrainingActor = ray.remote(concurrency_groups={"control": 1})(PretrainingWorker)

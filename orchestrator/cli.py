@@ -1,6 +1,5 @@
 """The command line: `dfmf`, or `python -m orchestrator` without installation."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -138,7 +137,6 @@ def evaluate(
 
 def main() -> None:
     """The entry point."""
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     app()
 
 

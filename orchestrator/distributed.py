@@ -10,7 +10,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.party import PartyActor
-from actors.pretraining import pretrain_task
+from actors.pretraining import PretrainingActor
 from actors.process import to_tensors
 from actors.student import StudentActor
 from fusion.epoch import EpochReport, party_metrics
@@ -27,6 +27,7 @@ ACTORS = {
     "PartyActor": "a party",
     "StudentWorker": "the student",
     "StudentActor": "the student",
+    "Pretraining": "a pretraining",
 }
 
 
@@ -46,29 +47,26 @@ class RayEngine:
         self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced
     ) -> list[Weights]:
         """Side by side, as many at once as there are bundles."""
-        shares = [*self._plan.parties, self._plan.student]
-        calls = []
-        for index, lesson in enumerate(lessons):
-            share = shares[index % len(shares)]
-            bundle = (index + 1) % len(shares)
-            calls.append(
-                pretrain_task.options(**self._options(bundle, share)).remote(
-                    lesson.name,
-                    lesson.network,
-                    lesson.spec,
-                    lesson.train,
-                    recipe,
-                    seed,
-                    share.device,
-                    self._settings.threads,
+        shares = [self._plan.student, *self._plan.parties]
+        total = len(lessons) * recipe.epochs
+        trained: list[Weights] = []
+        for first in range(0, len(lessons), len(shares)):
+            batch = lessons[first : first + len(shares)]
+            workers = [
+                PretrainingActor.options(**self._options(bundle, share)).remote(
+                    share.device, self._settings.threads
                 )
-            )
-        pending = calls
-        while pending:
-            finished, pending = ray.wait(pending, num_returns=len(pending), timeout=POLL_SECONDS)
-            _get(finished)
-            advanced("pretraining", len(calls) - len(pending), len(calls))
-        return [to_tensors(arrays) for arrays in _get(calls)]
+                for bundle, share in zip(range(len(batch)), shares, strict=False)
+            ]
+            calls = [
+                worker.train.remote(one.name, one.network, one.spec, one.train, recipe, seed)
+                for worker, one in zip(workers, batch, strict=True)
+            ]
+            while ray.wait(calls, num_returns=len(calls), timeout=POLL_SECONDS)[1]:
+                done = sum(_get([worker.done.remote() for worker in workers]))
+                advanced("pretraining", first * recipe.epochs + done, total)
+            trained += [to_tensors(arrays) for arrays in _get(calls)]
+        return trained
 
     def fuse(self, job: Job, observer: Observer) -> Fused:
         """The parties and the student as actors.
