@@ -160,11 +160,12 @@ def _check_weights(teacher: Teacher, path: Path) -> None:
             f"{path}: not the weights of {teacher.network}: missing {missing[:5]}, unexpected "
             f"{unexpected[:5]}"
         )
-    for name, tensor in teacher.weights.items():
-        if tensor.shape != expected[name]:
+    for name, shape in expected.items():
+        tensor = teacher.weights[name]
+        if tensor.shape != shape:
             raise TeacherError(
                 f"{path}: {name} is {list(tensor.shape)}, but {teacher.network} with "
-                f"{len(teacher.spec.classes)} classes has {list(expected[name])}"
+                f"{len(teacher.spec.classes)} classes has {list(shape)}"
             )
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise TeacherError(f"{path}: {name} holds values that are not finite")

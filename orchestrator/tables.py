@@ -27,11 +27,13 @@ def result_table(summary: Mapping[str, Any]) -> Table:
 def result_lines(summary: Mapping[str, Any], folder: Path | None) -> list[str]:
     """What stands under the table."""
     lines = []
-    if summary.get("gap_closed") is not None:
+    closed = summary.get("gap_closed")
+    if closed is not None and closed >= 0:
         lines.append(
-            f"the student closes {summary['gap_closed']:.0f} % of the gap between the best teacher and the "
-            f"ensemble"
+            f"the student closes {closed:.0f} % of the gap between the best teacher and the ensemble"
         )
+    elif closed is not None:
+        lines.append("the student is below the best teacher; more epochs or a longer warm-up may help")
     student = summary.get("student")
     if student and student.get("agreement") is not None:
         lines.append(

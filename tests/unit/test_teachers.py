@@ -55,7 +55,7 @@ def test_no_half_written_file_stays(saved: Path) -> None:
         ({"mean": "absent"}, "mean: must be a list"),
         ({"schema": 99}, "schema: must be 1"),
         ({"image_size": 4}, "image_size must be 8"),
-        ({"classes": ["a", "b", "c", "d", "e"]}, r"fc.bias is \[4\].*5 classes has \[5\]"),
+        ({"classes": ["a", "b", "c", "d", "e"]}, r"fc.weight is \[4, 32\].*5 classes has \[5, 32\]"),
         ({"network": "resnet14"}, "not the weights of resnet14: missing"),
         ({"sha256": "0" * 64}, "truncated or changed"),
     ],
