@@ -1,5 +1,6 @@
 """Data sets by name, as a training and a test part in memory."""
 
+import contextlib
 import dataclasses
 import gzip
 import io
@@ -128,9 +129,13 @@ def _download(name: str, root: Path) -> tuple[Any, Any]:
     """torchvision's data set from `root`, downloaded first if it is not there."""
     from torchvision import datasets
 
+    folders = [folder for folder in (root / name / "raw", root / name, root) if not folder.exists()]
     try:
         parts = [getattr(datasets, name)(str(root), train=train, download=True) for train in (True, False)]
     except (OSError, RuntimeError, EOFError) as error:
+        for folder in folders:  # What torchvision made for a download that did not come.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise DataError(
             f"{root}: {name} is not there or damaged, and could not be downloaded ({_one_line(error)})"
         ) from error

@@ -171,3 +171,19 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
 def test_labels_must_fit_the_images() -> None:
     with pytest.raises(DataError, match="2 images, but 1 labels"):
         LabelledImages(torch.zeros(2, 1, 8, 8), torch.zeros(1, dtype=torch.int64), ("a",))
+
+
+@pytest.mark.parametrize(("source", "name"), [("cifar10", "CIFAR10"), ("fashion-mnist", "FashionMNIST")])
+def test_a_download_that_does_not_come_is_named_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str
+) -> None:
+    from torchvision import datasets
+
+    def fail(root: str, *, train: bool, download: bool) -> None:
+        (Path(root) / name / "raw").mkdir(parents=True)
+        raise RuntimeError("no network\nat all")
+
+    monkeypatch.setattr(datasets, name, fail)
+    with pytest.raises(DataError, match=rf"data: {name} is not there or damaged.*\(no network\)$"):
+        load(DataSettings(source=source, root=str(tmp_path / "data")))  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
