@@ -6,27 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from fusion.assembly import student_spec
 from fusion.batchnorm import bn_layers
 from fusion.data.labelled import LabelledImages
-from fusion.generator import Generator
-from fusion.seeding import random_stream
+from fusion.synthesis import held_out_images
 from fusion.teachers import Teacher
 from orchestrator import journal
 from orchestrator.card import model_card
 from orchestrator.config import RunConfig
-from orchestrator.distributed import ActorLost
 from orchestrator.engines import Engine, Fused, Job, Lesson
 from orchestrator.environment import environment
-from orchestrator.errors import Interrupted, RunFailed
+from orchestrator.errors import Interrupted
 from orchestrator.loading import dump_config
-from orchestrator.plots import plot_subsets
 from orchestrator.progress import Display
 from orchestrator.recording import STUDENT, Recorder, flat_summary, teacher_hash
-from orchestrator.results import References, gap_closed, measure_references, measure_student
+from orchestrator.results import (
+    References,
+    gap_closed,
+    measure_references,
+    measure_student,
+    unmeasured_student,
+)
 from orchestrator.run_folder import write_json, write_text
 from orchestrator.teachers import (
     GOLD_STANDARD,
@@ -34,7 +34,6 @@ from orchestrator.teachers import (
 )
 from orchestrator.tracking import Tracker
 
-SYNTHETIC_IMAGES = 512
 ARTIFACTS = [
     "config.yaml",
     "summary.json",
@@ -89,9 +88,6 @@ class Run:
         except KeyboardInterrupt:
             status = "KILLED"
             raise
-        except ActorLost as error:
-            write_text(self.folder / "error.txt", f"{error}\n\n{error.__cause__}\n")
-            raise RunFailed(f"{error}; the details and what was computed are in {self.folder}") from error
         finally:
             if self.tracker is not None:
                 self.tracker.finish(status)
@@ -174,16 +170,10 @@ class Run:
         self._write_parties(fused, teachers)
         test, weights = self.test, self.settings.teacher_weights(len(teachers))
         if fused.interrupted:
-            entry: dict[str, Any] = {"network": self.config.student, "accuracy": None, "agreement": None}
-            entry |= {
-                "agreement_on": "nothing",
-                "macs": 0,
-                "parameters": 0,
-                "per_class": None,
-                "per_subset": None,
-            }
+            entry = unmeasured_student(self.config.student)
         else:
-            synthetic = _synthetic_images(fused, teachers, self.config) if test is None else None
+            generators = [roles["generator"] for roles in fused.parties]
+            synthetic = held_out_images(generators, teachers[0].spec, self.settings) if test is None else None
             student = recorder.as_teacher(fused.student)
             entry = measure_student(student, references, test, synthetic, teachers, weights)
         summary: dict[str, Any] = {
@@ -201,7 +191,7 @@ class Run:
         write_json(self.folder / "summary.json", summary)
         journal.write_table(self.folder)
         if not fused.interrupted:
-            self._write_pictures(recorder, summary)
+            recorder.plots(summary)
             card = model_card(self.folder.name, self.config.student, student_spec(teachers), summary)
             write_text(self.folder / "MODEL_CARD.md", card)
             self._track(recorder, summary, student_spec(teachers))
@@ -218,19 +208,6 @@ class Run:
                     {name: one.contiguous().cpu() for name, one in tensors.items()},
                     target / f"{role}.safetensors",
                 )
-
-    def _write_pictures(self, recorder: Recorder, summary: dict[str, Any]) -> None:
-        compared = {one["name"]: one for one in summary["teachers"]}
-        compared |= {"ensemble": summary["ensemble"], "student": summary["student"]}
-        if "gold_standard" in summary:
-            compared["gold standard"] = summary["gold_standard"]
-        measured = {name: one for name, one in compared.items() if one["accuracy"] is not None}
-        recorder.plots({name: one["accuracy"] for name, one in measured.items() if name != "student"})
-        if measured:
-            plot_subsets(
-                self.folder / "plots" / "class-subsets.png",
-                {name: one["per_subset"] for name, one in measured.items()},
-            )
 
     def _track(self, recorder: Recorder, summary: dict[str, Any], spec: Any) -> None:
         if self.tracker is None:
@@ -260,18 +237,3 @@ def _say_batch_norms(teachers: list[Teacher], say: Callable[[str], None]) -> Non
             "warning: no teacher has BatchNorm; without any BN loss the synthetic images are likely to be "
             "poor"
         )
-
-
-@torch.no_grad()
-def _synthetic_images(fused: Fused, teachers: list[Teacher], config: RunConfig) -> Tensor:
-    """Images of all generators from noise that no training saw, as uint8; to compare student and ensemble
-    on."""
-    parts = []
-    for index, (teacher, roles) in enumerate(zip(teachers, fused.parties, strict=True)):
-        generator = Generator(config.generator, teacher.spec)
-        generator.load_state_dict(dict(roles["generator"]))
-        stream = random_stream(torch.device("cpu"), config.seed, "held-out", index)
-        noise = torch.randn(SYNTHETIC_IMAGES, config.generator.latent_dim, generator=stream)
-        images = generator.train(config.generator.sampling == "batch")(noise)
-        parts.append((images.clamp(0, 1) * 255).round().to(torch.uint8))
-    return torch.cat(parts)

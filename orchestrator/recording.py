@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from fusion.networks import ImageSpec
 from fusion.teachers import Teacher, save_teacher
 from orchestrator import journal
 from orchestrator.engines import WARMUP_EPOCH, Weights
-from orchestrator.plots import image_grid, plot_accuracy, plot_metrics
+from orchestrator.plots import image_grid, plot_accuracy, plot_metrics, plot_subsets
 from orchestrator.progress import Display
 from orchestrator.tracking import Tracker
 
@@ -87,11 +88,21 @@ class Recorder:
             weights={name: tensor.detach().cpu() for name, tensor in weights.items()},
         )
 
-    def plots(self, references: dict[str, float]) -> None:
-        """The curves as PNG."""
+    def plots(self, summary: Mapping[str, Any]) -> None:
+        """The curves, and what is compared in the summary, as PNG."""
         folder = self.folder / "plots"
         folder.mkdir(exist_ok=True)
+        compared = {one["name"]: one for one in summary["teachers"]}
+        compared |= {"ensemble": summary["ensemble"], "student": summary["student"]}
+        if "gold_standard" in summary:
+            compared["gold standard"] = summary["gold_standard"]
+        measured = {name: one for name, one in compared.items() if one["accuracy"] is not None}
+        if measured:
+            plot_subsets(
+                folder / "class-subsets.png", {name: one["per_subset"] for name, one in measured.items()}
+            )
         if self.accuracies:
+            references = {name: one["accuracy"] for name, one in measured.items() if name != "student"}
             plot_accuracy(folder / "accuracy.png", self.accuracies, references)
         triples = [(name, values) for name, values in self._curves.items() if name.count("/") == 2]
         critics = {"generator": "teacher-GA", "student": "teacher-student"}
@@ -110,11 +121,6 @@ class Recorder:
             }
             if curves:
                 plot_metrics(folder / f"{role}-losses.png", curves, "unweighted loss term")
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def teacher_hash(teacher: Teacher) -> str:

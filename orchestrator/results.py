@@ -92,6 +92,12 @@ def measure_student(
     return entry | {"agreement": agreement(outputs, together), "agreement_on": "synthetic images"}
 
 
+def unmeasured_student(network: str) -> Entry:
+    """What stands in the summary of an interrupted run, which must end soon."""
+    nothing = dict.fromkeys(("accuracy", "per_class", "per_subset", "agreement", "parameters", "macs"))
+    return {"network": network, "agreement_on": "nothing", **nothing}
+
+
 def scores_entry(logits: Tensor | None, test: LabelledImages | None, num_parties: int) -> Entry:
     """Accuracies in percent as they stand in the summary."""
     if logits is None or test is None:

@@ -9,17 +9,16 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator import journal
 from orchestrator.config import RunConfig
-from orchestrator.distributed import ray_engine
+from orchestrator.distributed import ActorLost, ray_engine
 from orchestrator.engines import Engine
 from orchestrator.environment import environment
-from orchestrator.errors import Interrupted, UserError
+from orchestrator.errors import Interrupted, RunFailed, UserError
 from orchestrator.fusion_run import FusionResult, Run
 from orchestrator.loading import config_name, load_config, parse_config
 from orchestrator.local import LocalEngine
 from orchestrator.progress import Display
-from orchestrator.run_folder import make_run_folder
+from orchestrator.run_folder import make_run_folder, write_text
 from orchestrator.teachers import (
     check_data,
     lessons,
@@ -28,17 +27,6 @@ from orchestrator.teachers import (
     without_teachers,
 )
 from orchestrator.tracking import Tracker, flat
-
-SYNTHETIC_IMAGES = 512
-ARTIFACTS = [
-    "config.yaml",
-    "summary.json",
-    "MODEL_CARD.md",
-    "environment.json",
-    journal.TABLE,
-    "plots",
-    "teachers",
-]
 
 
 def fuse(run: str | Mapping[str, Any], *overrides: str, console: Console | None = None) -> FusionResult:
@@ -100,6 +88,9 @@ def _started(
         with contextlib.suppress(OSError):
             folder.rmdir()  # Only if nothing has been written.
         raise
+    except ActorLost as error:
+        write_text(folder / "error.txt", f"{error}\n\n{error.__cause__}\n")
+        raise RunFailed(f"{error}; the details and what was computed are in {folder}") from error
     except KeyboardInterrupt as error:
         raise Interrupted(f"stopped before the fusion began; what there is lies in {folder}") from error
 

@@ -33,4 +33,6 @@ def ray_cluster() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first, then those with Ray, then the slow ones."""
-    items.sort(key=lambda item: ("slow" in item.keywords, "ray" in item.keywords, "integration" in str(item.path)))
+    items.sort(
+        key=lambda item: ("slow" in item.keywords, "ray" in item.keywords, "integration" in str(item.path))
+    )
