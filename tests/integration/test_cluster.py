@@ -162,7 +162,21 @@ def test_a_lost_party_is_one_line_and_the_last_epoch_is_kept(tmp_path: Path) -> 
         stderr=subprocess.PIPE,
         text=True,
     )
-    folder = tmp_path / "runs" / "one"
+    try:
+        folder = tmp_path / "runs" / "one"
+        errors = kill_a_party_of(process, folder)
+    finally:
+        process.kill()
+    assert process.returncode == 1, errors
+    assert len(errors.splitlines()) == 1, errors
+    assert "failed" in errors
+    assert str(folder) in errors
+    assert (folder / "student.safetensors").exists()
+    assert (folder / "error.txt").read_text()
+
+
+def kill_a_party_of(process: subprocess.Popen[str], folder: Path) -> str:
+    """SIGKILL one party once there is a student; what the run then says."""
     deadline = time.monotonic() + 200
     while not (folder / "student.safetensors").exists():
         assert process.poll() is None, process.communicate()
@@ -172,9 +186,4 @@ def test_a_lost_party_is_one_line_and_the_last_epoch_is_kept(tmp_path: Path) -> 
     party = next(child for child in family if "PartyWorker" in " ".join(child.cmdline()))
     party.send_signal(signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1, errors
-    assert len(errors.splitlines()) == 1, errors
-    assert "failed" in errors
-    assert str(folder) in errors
-    assert (folder / "student.safetensors").exists()
-    assert (folder / "error.txt").read_text()
+    return errors
