@@ -1,0 +1,103 @@
+"""What a person sees: progress on a terminal and in a log, pictures, tables."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from orchestrator import journal, progress
+from orchestrator.plots import image_grid
+from orchestrator.run_folder import write_json, write_text
+from orchestrator.tables import result_lines, result_table
+from orchestrator.tracking import flat, metric_name
+
+
+def test_a_log_gets_a_plain_line_with_the_time_left_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    out = io.StringIO()
+    with progress.Display(Console(file=out, width=100)) as display:
+        for done in range(101):
+            display.note = "student 50.0 %"
+            display.advanced("fusion", done, 100)
+            clock[0] += 0.5
+    assert out.getvalue().splitlines() == [
+        "fusion: 20/100, about 40 s left, student 50.0 %",
+        "fusion: 40/100, about 30 s left, student 50.0 %",
+        "fusion: 60/100, about 20 s left, student 50.0 %",
+        "fusion: 80/100, about 10 s left, student 50.0 %",
+    ]
+
+
+def test_a_terminal_gets_a_bar_with_the_time_left() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=120)
+    with progress.Display(console) as display:
+        display.note = "student 50.0 %"
+        display.advanced("fusion", 30, 100)
+        display.said("a line that stays")
+    shown = out.getvalue()
+    for words in ("fusion", "30/100", "left", "student 50.0 %", "a line that stays"):
+        assert words in shown
+
+
+def test_the_journal_becomes_a_table(tmp_path: Path) -> None:
+    journal.append_epoch(tmp_path, 0, 0, {"warmup/a/bn": 2.5})
+    journal.append_epoch(tmp_path, 1, 10, {"student/distill": 0.5, "eval/accuracy": 90.0})
+    rows = pq.read_table(journal.write_table(tmp_path)).to_pylist()
+    assert rows == [
+        {"epoch": 0, "iteration": 0, "name": "warmup/a/bn", "value": 2.5},
+        {"epoch": 1, "iteration": 10, "name": "student/distill", "value": 0.5},
+        {"epoch": 1, "iteration": 10, "name": "eval/accuracy", "value": 90.0},
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.parquet"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_grid_shows_every_image_in_its_place(channels: int) -> None:
+    images = np.arange(16, dtype=np.uint8).reshape(16, 1, 1, 1) * np.ones((1, channels, 8, 8), dtype=np.uint8)
+    grid = np.asarray(image_grid(images))
+    tile = grid.shape[1] // 8
+    centres = grid[tile // 2 :: tile, tile // 2 :: tile]
+    found = centres if channels == 1 else centres[..., 0]
+    assert found.tolist() == np.arange(16).reshape(2, 8).tolist()
+
+
+def test_the_table_has_a_row_for_everything_and_a_dash_where_nothing_was_measured() -> None:
+    entry = {"network": "resnet8", "accuracy": None, "macs": 1_000_000}
+    summary = {
+        "teachers": [{"name": "A", **entry}],
+        "ensemble": entry,
+        "student": {**entry, "accuracy": 97.5, "agreement": 98.25, "agreement_on": "test images"},
+        "gap_closed": 40.0,
+        "seconds": 3.0,
+    }
+    out = io.StringIO()
+    Console(file=out, width=100).print(result_table(summary))
+    lines = [line.split() for line in out.getvalue().splitlines() if line.strip()]
+    assert lines[2:] == [
+        ["teacher", "A", "resnet8", "-", "1.00"],
+        ["teachers'", "ensemble", "1", "networks", "-", "1.00"],
+        ["fused", "student", "resnet8", "97.50", "1.00"],
+    ]
+    assert result_lines(summary, Path("runs/x"))[0].startswith("the student closes 40 % of the gap")
+    assert "below the best teacher" in result_lines({**summary, "gap_closed": -3.0}, None)[0]
+
+
+def test_files_appear_whole_and_hold_only_valid_json(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b.txt", "text")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "c.json", {"value": float("nan")})
+    assert not (tmp_path / "c.json").exists()
+    write_json(tmp_path / "c.json", {"value": None})
+    assert json.loads((tmp_path / "c.json").read_text()) == {"value": None}
+
+
+def test_names_and_keys_as_mlflow_takes_them() -> None:
+    assert metric_name("generator/party é#1/adv") == "generator/party é_1/adv"
+    assert flat({"a": {"b": {"c": 1}}, "d": [1, 2]}) == {"a.b.c": 1, "d": [1, 2]}
