@@ -16,10 +16,9 @@ from orchestrator.config import RunConfig
 HEAD = """# Configuration
 
 Every key of a YAML file, its default, and what it does. A file may start from a preset (`preset: digits`);
-what it leaves
-out has the default below. On the command line a key is changed by `KEY=VALUE`: `dfmf fuse run.yaml
-method.alpha=0.2`.
-`dfmf init` writes a file to start from; `dfmf fuse RUN --dry-run` prints the complete configuration.
+what it leaves out has the default below. On the command line a key is changed by `KEY=VALUE`:
+`dfmf fuse run.yaml method.alpha=0.2`. `dfmf init` writes a file to start from;
+`dfmf fuse RUN --dry-run` prints the complete configuration.
 
 This page is made by `python -m orchestrator.documentation`; a test holds it against the code.
 """
