@@ -8,14 +8,15 @@ from typing import Literal
 import torch
 
 from fusion.augmentation import Augmentation
+from fusion.compute import Compute
 from fusion.generator import Generator, GeneratorSettings
 from fusion.methods import Dfmf
-from fusion.networks import ImageSpec, build_classifier
+from fusion.networks import ImageSpec, build_classifier, build_network
 from fusion.party import Party
 from fusion.schedule import Optimisation, Schedule
 from fusion.seeding import seeded_initialisation
 from fusion.student import Student
-from fusion.teachers import Teacher
+from fusion.teachers import Teacher, TeacherCard
 from fusion.vid import Vid
 
 
@@ -35,6 +36,7 @@ class FusionSettings:
     optimisation: Optimisation = Optimisation()
     generator: GeneratorSettings = GeneratorSettings()
     augmentation: Augmentation = Augmentation()
+    compute: Compute = Compute()
 
     def teacher_weights(self, num_parties: int) -> list[float]:
         """w_k, summing to one.
@@ -72,20 +74,25 @@ def build_party(
         schedule=settings.schedule,
         optimisation=settings.optimisation,
         generator_settings=settings.generator,
+        compute=settings.compute,
         seed=settings.seed,
         device=device,
     )
 
 
-def build_student(teachers: Sequence[Teacher], settings: FusionSettings, device: torch.device) -> Student:
-    """The freshly initialised student beside copies of all teachers."""
-    classifiers = [teacher.build() for teacher in teachers]
+def build_student(teachers: Sequence[TeacherCard], settings: FusionSettings, device: torch.device) -> Student:
+    """The freshly initialised student of these teachers.
+
+    Teachers that come with their weights label the student's images; of cards alone, somebody else must.
+    """
+    with torch.device("meta"):
+        maps = [build_network(one.network, one.spec).feature_channels for one in teachers]
     with seeded_initialisation(settings.seed, "student"):
         classifier = build_classifier(settings.student, student_spec(teachers))
-        vids = [Vid(classifier.network.feature_channels, one.network.feature_channels) for one in classifiers]
+        vids = [Vid(classifier.network.feature_channels, channels) for channels in maps]
     return Student(
         classifier=classifier,
-        teachers=classifiers,
+        teachers=[teacher.build() for teacher in teachers if isinstance(teacher, Teacher)],
         names=[teacher.name for teacher in teachers],
         weights=settings.teacher_weights(len(teachers)),
         vids=vids,
@@ -93,12 +100,13 @@ def build_student(teachers: Sequence[Teacher], settings: FusionSettings, device:
         schedule=settings.schedule,
         optimisation=settings.optimisation,
         augmentation=settings.augmentation,
+        compute=settings.compute,
         seed=settings.seed,
         device=device,
     )
 
 
-def student_spec(teachers: Sequence[Teacher]) -> ImageSpec:
+def student_spec(teachers: Sequence[TeacherCard]) -> ImageSpec:
     """The student takes what the teachers take; its normalisation is the mean of theirs."""
     first = teachers[0].spec
     return dataclasses.replace(

@@ -66,8 +66,9 @@ class Generator(nn.Module):
     def forward(self, noise: Tensor) -> Tensor:
         x = self.linear(noise).view(-1, *self.start)
         for size, convolution, norm in zip(self.sizes[1:], self.convolutions, self.norms, strict=True):
-            x = F.relu(norm(convolution(F.interpolate(x, size=(size, size), mode="nearest"))))
-        pixels = self.to_pixels(x)
+            x = convolution(F.interpolate(x, size=(size, size), mode="nearest"))
+            x = F.relu(norm(x), inplace=True)
+        pixels = self.to_pixels(x).float()  # Images are float32, also inside autocast.
         if self.last_norm is None:
             return torch.sigmoid(pixels)
         return self.last_norm(torch.tanh(pixels)) * self.std + self.mean  # type: ignore[no-any-return]

@@ -6,12 +6,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from fusion.batchnorm import record_bn_divergence
+from fusion.batchnorm import BnWatch
+from fusion.compute import Compute
 from fusion.generator import Generator, GeneratorSettings
+from fusion.labelling import label
 from fusion.losses import soft_label_kl
 from fusion.meter import Meter
 from fusion.methods import Dfmf, Synthesis
-from fusion.networks import Classifier, frozen
+from fusion.networks import Classifier, Prediction, frozen
 from fusion.objective import Objective, Term, total, unweighted
 from fusion.schedule import Optimisation, Schedule, cosine_lr, set_lr
 from fusion.seeding import random_stream
@@ -40,15 +42,17 @@ class Party:
         schedule: Schedule,
         optimisation: Optimisation,
         generator_settings: GeneratorSettings,
+        compute: Compute,
         seed: int,
         device: torch.device,
     ) -> None:
         self.index = index
         self.share = share
-        self.teacher = frozen(teacher.to(device))
-        self.assistant = assistant.to(device)
-        self.vid = vid.to(device)
-        self.generator = generator.to(device)
+        self.compute = compute
+        self.teacher, self.assistant, self.vid, self.generator = frozen(teacher), assistant, vid, generator
+        self.watched_teacher = BnWatch(self.teacher)
+        for module in (self.teacher, self.watched_teacher, assistant, vid, generator):
+            compute.place(module, device)
         self.method = method
         self.schedule = schedule
         self.settings = generator_settings
@@ -65,10 +69,10 @@ class Party:
     def warm_up_step(self, step: int) -> None:
         """Lines 6-7."""
         self._noise = random_stream(self.device, self.seed, "warm-up", self.index, step)
-        with record_bn_divergence(self.teacher) as bn_divergences:
-            prediction = self.teacher(self._images_to_train_on())
+        with self.compute.autocast(self.device):
+            prediction, divergences = self.watched_teacher(self._images_to_train_on())
         objective = self.method.warmup_objective(
-            Synthesis(teacher_logits=prediction.logits, bn_divergences=bn_divergences)
+            Synthesis(teacher_logits=prediction.logits, bn_divergences=divergences)
         )
         self._minimise(objective, self.generator_optimiser, "warmup/")
 
@@ -80,15 +84,15 @@ class Party:
 
     def update_generator(self) -> None:
         """Lines 14-15. The gradient flows to the images through the teacher and through the assistant."""
-        images = self._images_to_train_on()
-        with record_bn_divergence(self.teacher) as bn_divergences:
-            prediction = self.teacher(images)
         self.assistant.train(self.method.critic_mode == "train").requires_grad_(False)
-        critic = self.assistant(images)
+        with self.compute.autocast(self.device):
+            images = self._images_to_train_on()
+            prediction, divergences = self.watched_teacher(images)
+            critic = self.assistant(images)
         self.assistant.requires_grad_(True)
         objective = self.method.generator_objective(
             Synthesis(
-                teacher_logits=prediction.logits, bn_divergences=bn_divergences, critic_logits=critic.logits
+                teacher_logits=prediction.logits, bn_divergences=divergences, critic_logits=critic.logits
             )
         )
         self._minimise(objective, self.generator_optimiser, "generator/")
@@ -98,18 +102,24 @@ class Party:
         self.assistant.train()
         with torch.no_grad():
             images = self._synthesize(self.schedule.batch_size)
-            target = self.teacher(images)
-        prediction = self.assistant(images)
-        divergence = soft_label_kl(target.logits, prediction.logits, tau=self.method.tau)
-        objective = {"distill": Term(self.method.distill_weight, divergence)}
-        if self.method.beta > 0:
-            objective["vid"] = Term(self.method.beta, self.vid(prediction.features, target.features))
+        target = self.label(images)
+        with self.compute.autocast(self.device):
+            prediction = self.assistant(images)
+            divergence = soft_label_kl(target.logits, prediction.logits, tau=self.method.tau)
+            objective = {"distill": Term(self.method.distill_weight, divergence)}
+            if self.method.beta > 0:
+                objective["vid"] = Term(self.method.beta, self.vid(prediction.features, target.features))
         self._minimise(objective, self.assistant_optimiser, "assistant/")
+
+    def label(self, images: Tensor) -> Prediction:
+        """What the teacher says of images [batch, channels, size, size]: its part of Eqs. (1) and (2)."""
+        return label(self.teacher, images.to(self.device), self.compute)
 
     @torch.no_grad()
     def synthesize(self) -> Tensor:
         """Lines 25-26: this party's images [share, channels, size, size] for one union batch."""
-        return self._synthesize(self.share)
+        # Which of PyTorch's kernels run depends on strides, so images that travel have them in one way only.
+        return self._synthesize(self.share).clone(memory_format=torch.contiguous_format)
 
     def step(self, iteration: int) -> Tensor:
         """Everything that Algorithm 1 asks of this party in one iteration: lines 13-22, then its lines 25-26.
@@ -148,7 +158,8 @@ class Party:
 
     def _synthesize(self, count: int) -> Tensor:
         self.generator.train(self.settings.sampling == "batch")
-        return self.generator(self._draw(count))  # type: ignore[no-any-return]
+        with self.compute.autocast(self.device):
+            return self.generator(self._draw(count))  # type: ignore[no-any-return]
 
     def _minimise(self, objective: Objective, optimiser: torch.optim.Optimizer, prefix: str) -> None:
         optimiser.zero_grad(set_to_none=True)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fusion.compute import Compute
 from fusion.networks import Classifier, ImageSpec, build_classifier
 from fusion.schedule import set_lr
 from fusion.seeding import random_stream, seeded_initialisation
@@ -51,7 +52,8 @@ def train_classifier(
     classifiers that share a seed. `observe` is called after each epoch with its number, from 0.
     """
     with seeded_initialisation(seed, "teacher", name):
-        classifier = build_classifier(network, spec).to(device)
+        classifier = build_classifier(network, spec)
+    Compute().place(classifier, device)
     stream = random_stream(device, seed, "pretraining", name)
     images, labels = images.to(device), labels.to(device)
     optimiser = torch.optim.SGD(
@@ -60,6 +62,7 @@ def train_classifier(
         momentum=recipe.momentum,
         nesterov=True,
         weight_decay=recipe.weight_decay,
+        fused=True,
     )
     classifier.train()
     for epoch in range(recipe.epochs):

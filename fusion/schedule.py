@@ -69,12 +69,19 @@ class Optimisation(Settings):
     def learner(self, parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.SGD:
         """The optimiser of a student or an assistant."""
         return torch.optim.SGD(
-            parameters, lr=lr, momentum=self.momentum, nesterov=True, weight_decay=self.weight_decay
+            parameters,
+            lr=lr,
+            momentum=self.momentum,
+            nesterov=True,
+            weight_decay=self.weight_decay,
+            fused=True,
         )
 
     def generator(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
         """The optimiser of a generator."""
-        return torch.optim.Adam(parameters, lr=self.generator_lr, betas=(self.generator_beta1, 0.999))
+        return torch.optim.Adam(
+            parameters, lr=self.generator_lr, betas=(self.generator_beta1, 0.999), fused=True
+        )
 
 
 def cosine_lr(initial: float, iteration: int, iterations: int) -> float:

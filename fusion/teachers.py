@@ -29,19 +29,34 @@ class TeacherError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Teacher:
-    """One party's classifier: the network's name and weights, and what it takes and gives."""
+class TeacherCard:
+    """What may be known of a party's classifier by those who do not have it."""
 
     name: str
     network: str
     spec: ImageSpec
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Teacher(TeacherCard):
+    """One party's classifier: the network's name and weights, and what it takes and gives."""
+
     weights: Mapping[str, Tensor]
+
+    @property
+    def card(self) -> TeacherCard:
+        """The same without the weights."""
+        return TeacherCard(name=self.name, network=self.network, spec=self.spec)
 
     def build(self) -> Classifier:
         """The classifier with its weights, in evaluation mode."""
         with torch.device("meta"):  # No initial weights are drawn only to be replaced.
             network = build_network(self.network, self.spec)
-        network.load_state_dict({name: tensor.clone() for name, tensor in self.weights.items()}, assign=True)
+        # One memory layout, wherever the weights come from: kernels, and so bits, depend on it.
+        own = {
+            name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in self.weights.items()
+        }
+        network.load_state_dict(own, assign=True)
         return Classifier(network, self.spec.mean, self.spec.std).eval()
 
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from fusion.assembly import FusionSettings
 from fusion.augmentation import Augmentation
+from fusion.compute import Compute
 from fusion.data.sources import DataSettings
 from fusion.generator import GeneratorSettings
 from fusion.methods import Dfmf
@@ -135,6 +136,8 @@ class RunConfig(_Section):
     """The generators."""
     augmentation: Augmentation = Augmentation()
     """The student's augmentation."""
+    compute: Compute = Compute()
+    """How the arithmetic is done."""
     engine: EngineSettings = EngineSettings()
     """Ray."""
     tracking: Tracking = Tracking()
@@ -188,4 +191,5 @@ class RunConfig(_Section):
             optimisation=self.optimisation,
             generator=self.generator,
             augmentation=self.augmentation,
+            compute=self.compute,
         )

@@ -19,8 +19,8 @@ class _Block(nn.Module):
             self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x), inplace=True)
 
 
 class CifarResNet(Network):
@@ -50,7 +50,7 @@ class CifarResNet(Network):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def feature_map(self, images: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(images)))
+        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
         return self.layer3(self.layer2(self.layer1(x)))  # type: ignore[no-any-return]
 
     def classify(self, features: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 
 import fusion.party
 from fusion.augmentation import Augmentation
+from fusion.compute import Compute
 from fusion.epoch import EpochReport
 from fusion.generator import GeneratorSettings
 from fusion.schedule import Schedule
@@ -69,6 +70,8 @@ def job(teachers: list[Teacher], **changes: object) -> Job:
     return Job(teachers=teachers, settings=settings(**changes), evaluation=None)
 
 
+COLOUR = dataclasses.replace(SPEC, channels=3, mean=(0.3, 0.4, 0.5), std=(0.4, 0.3, 0.2))
+
 CASES: dict[str, tuple[Job, int]] = {
     "one party": (job([teacher(0)]), 1),
     "two parties": (job([teacher(0), teacher(1)]), 1),
@@ -88,6 +91,12 @@ CASES: dict[str, tuple[Job, int]] = {
         ),
         2,
     ),
+    "colour images": (job([teacher(0, spec=COLOUR), teacher(1, spec=COLOUR)]), 1),
+    "contiguous": (
+        job([teacher(0, spec=COLOUR), teacher(1, spec=COLOUR)], compute=Compute(memory_format="contiguous")),
+        1,
+    ),
+    "bfloat16": (job([teacher(0), teacher(1)], compute=Compute(precision="bfloat16")), 1),
     "other options": (
         job(
             [teacher(0), teacher(1)],

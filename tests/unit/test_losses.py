@@ -8,7 +8,7 @@ from torch import nn
 from torch.distributions import Categorical, Normal, kl_divergence
 
 from fusion import losses
-from fusion.batchnorm import bn_divergence, record_bn_divergence
+from fusion.batchnorm import BnWatch, bn_divergence
 from fusion.vid import Vid
 
 STREAM = torch.Generator().manual_seed(0)
@@ -143,8 +143,7 @@ class Normalised(nn.Sequential):
 
 def test_bn_divergence_reads_each_layers_input_with_the_biased_variance() -> None:
     network, images = Normalised().eval(), torch.rand(6, 3, 8, 8, generator=STREAM)
-    with record_bn_divergence(network) as divergences:
-        network(images)
+    _, divergences = BnWatch(network)(images)
     inputs = [images, network[1](network[0](images))]
     for found, layer, seen in zip(divergences, (network[0], network[2]), inputs, strict=True):
         flat = seen.detach().transpose(0, 1).flatten(1)
@@ -158,6 +157,18 @@ def test_bn_divergence_reads_each_layers_input_with_the_biased_variance() -> Non
     torch.testing.assert_close(averaged, divergences[0].mean() + divergences[1].mean())
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_of_the_batch_statistics_is_that_of_torch(memory_format: torch.memory_format) -> None:
+    network = nn.BatchNorm2d(3).eval()
+    images = torch.rand(6, 3, 5, 5, generator=STREAM).contiguous(memory_format=memory_format)
+    ours, theirs = images.clone().requires_grad_(), images.clone().requires_grad_()
+    bn_divergence(BnWatch(nn.Sequential(network))(ours)[1], "sum").backward()
+    variance, mean = torch.var_mean(theirs, dim=(0, 2, 3), correction=0)
+    one, eps = torch.ones(3), network.eps
+    losses.gaussian_kl(mean, variance + eps, torch.zeros(3), one + eps).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
 def test_bn_divergence_is_zero_for_the_statistics_that_the_network_stored() -> None:
     network, images = (
         nn.Sequential(nn.BatchNorm2d(3, momentum=None)),
@@ -165,20 +176,21 @@ def test_bn_divergence_is_zero_for_the_statistics_that_the_network_stored() -> N
     )
     network.train()(images)
     network[0].running_var.copy_(images.var(dim=(0, 2, 3), unbiased=False))
-    with record_bn_divergence(network.eval()) as divergences:
-        network(images)
+    _, divergences = BnWatch(network.eval())(images)
     assert bn_divergence(divergences, "sum").abs() < 1e-5
 
 
-def test_bn_hooks_leave_with_the_block_even_when_it_fails() -> None:
+def test_a_watched_network_shares_its_tensors_and_the_network_itself_stays_unwatched() -> None:
     network = Normalised().eval()
-    with pytest.raises(RuntimeError), record_bn_divergence(network):
-        network(torch.rand(2, 4, 8, 8))
-    with record_bn_divergence(network) as divergences:
-        pass
-    network(torch.rand(2, 3, 8, 8))
-    assert divergences == []
-    assert all(not layer._forward_pre_hooks for layer in network.modules())
+    watch = BnWatch(network)
+    kept = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
+    assert {id(tensor) for tensor in watch.parameters()} <= kept
+    assert [type(layer) for layer in network.modules()] == [type(layer) for layer in Normalised().modules()]
+    images = torch.rand(2, 3, 8, 8, generator=STREAM)
+    assert torch.equal(watch(images)[0], network(images))
+    with pytest.raises(RuntimeError):
+        watch(torch.rand(2, 4, 8, 8))
+    assert len(watch(images)[1]) == 2
 
 
 @pytest.mark.parametrize(

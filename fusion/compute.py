@@ -1,0 +1,43 @@
+"""How the arithmetic is done: number format, memory layout, compilation. Part of what decides a result's
+bits."""
+
+import contextlib
+import dataclasses
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from fusion.settings import Settings, setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compute(Settings):
+    """Ways to spend less time on the same mathematics (docs/performance.md has the measurements)."""
+
+    precision: Literal["float32", "bfloat16"] = setting(
+        "float32",
+        "Format of convolutions and matrix products; 'bfloat16' is autocast: weights, statistics, losses and "
+        "images stay float32. For GPUs with bfloat16 units.",
+    )
+    memory_format: Literal["channels_last", "contiguous"] = setting(
+        "channels_last", "Layout of images and weights in memory."
+    )
+    compile: bool = setting(
+        False,
+        "Compile the networks with torch.compile: minutes at the start, faster iterations after it on a GPU.",
+    )
+
+    def place(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """Move `module` to `device` in the layout asked for, compiled in place if that is asked for."""
+        layouts = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+        module.to(device=device, memory_format=layouts[self.memory_format])  # type: ignore[call-overload]
+        if self.compile:
+            module.compile()
+        return module
+
+    def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+        """Within the block networks compute in `precision`."""
+        if self.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
