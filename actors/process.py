@@ -1,6 +1,8 @@
-"""What every worker process does first, and how weights travel."""
+"""What every worker process does first, and how weights and images travel."""
 
+import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,3 +29,10 @@ def to_arrays(modules: Mapping[str, nn.Module]) -> dict[str, Arrays]:
 def to_tensors(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Tensor]:
     """A state dict again, on the CPU and writable."""
     return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+
+
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """A tensor on the object store's own memory: nothing is copied, and nobody may write to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)

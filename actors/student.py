@@ -2,32 +2,35 @@
 
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import ray
-import torch
 
+from actors.feed import Feed
 from actors.party import Iteration
 from actors.process import Arrays, to_arrays, use_device
+from actors.union import LabelledByParties, LabelledHere, unite
 from fusion.assembly import FusionSettings, build_student
 from fusion.data.labelled import LabelledImages
 from fusion.epoch import EpochReport, epoch_report, party_metrics
-from fusion.teachers import Teacher
+from fusion.teachers import TeacherCard
+
+Batches: TypeAlias = LabelledHere | LabelledByParties
 
 
 class StudentWorker:
-    """Trains on the union of what `parties` (handles of `PartyActor`) give.
+    """Trains on the union of what `groups` give (handles of `PartyActor`, by the parties that live in them).
 
-    `prefetch` iterations beyond the one in work are in flight at every party; the bound is the back-pressure.
+    `teachers` that come with weights label the union here; of cards alone, the parties do
+    (``labelling: parties``), while the student learns from the iteration before.
     """
 
     def __init__(
         self,
-        teachers: Sequence[Teacher],
+        teachers: Sequence[TeacherCard],
         settings: FusionSettings,
-        parties: Sequence[Any],
+        groups: Mapping[tuple[int, ...], Any],
         prefetch: int,
         evaluation: LabelledImages | None,
         device: str,
@@ -35,11 +38,12 @@ class StudentWorker:
     ) -> None:
         self._student = build_student(teachers, settings, use_device(device, threads))
         self._schedule = settings.schedule
-        self._parties = list(parties)
-        self._prefetch = prefetch
+        self._groups = dict(groups)
+        self._feed = Feed(list(groups.values()), prefetch, settings.schedule.iterations)
         self._evaluation = evaluation
-        self._in_flight: deque[list[Any]] = deque()
-        self._requested = 0
+        self._ahead: tuple[Batches, list[dict[str, float]]] | None = None
+        # Worth it where the parties label meanwhile, or a copy to the device can run beside the updates.
+        self._looks_ahead = prefetch > 0 and (not self._student.teachers or device != "cpu")
         self._done = 0
         self._halt = threading.Event()
 
@@ -49,17 +53,20 @@ class StudentWorker:
         first = epoch * self._schedule.iterations_per_epoch
         for iteration in range(first, first + self._schedule.iterations_per_epoch):
             started = time.perf_counter()
-            outputs = self._pull(iteration)
+            union, metrics = self._next(iteration)
             waited = time.perf_counter() - started
-            shares = [torch.from_numpy(output["images"].copy()) for output in outputs]
             self._student.begin_iteration(iteration)
             for batch in range(self._schedule.m_s):
                 if self._halt.is_set():
                     return None
-                self._student.update(torch.cat([share[batch] for share in shares]))
+                self._look_ahead(iteration + 1)
+                started = time.perf_counter()
+                images, targets = union.batch(batch)
+                waited += time.perf_counter() - started
+                self._student.seen = union.images[batch]
+                self._student.learn(images, targets)
             self._done = iteration + 1
-            records.append(party_metrics(self._student.names, [output["metrics"] for output in outputs]))
-            records[-1] |= self._student.meter.take()
+            records.append(party_metrics(self._student.names, metrics) | self._student.meter.take())
             records[-1]["engine/wait_seconds"] = waited
         return epoch_report(epoch, records, self._student, self._evaluation)
 
@@ -77,14 +84,27 @@ class StudentWorker:
         """The state of the student and its VID parts."""
         return to_arrays(self._student.modules())
 
-    def _pull(self, iteration: int) -> list[Iteration]:
-        stop = min(iteration + self._prefetch + 1, self._schedule.iterations)
-        for ahead in range(self._requested, stop):
-            self._in_flight.append([party.step.remote(ahead) for party in self._parties])
-        self._requested = max(self._requested, stop)
-        outputs: list[Iteration] = ray.get(self._in_flight.popleft())
+    def _next(self, iteration: int) -> tuple[Batches, list[dict[str, float]]]:
+        """The union of `iteration` and its parties' metrics; here already if the parties were fast enough."""
+        ahead, self._ahead = self._ahead, None
+        self._feed.request(iteration)
+        return ahead if ahead is not None else self._bring(iteration)
+
+    def _look_ahead(self, iteration: int) -> None:
+        """Bring the next iteration's images here, and to who labels them, once the parties have made them."""
+        if self._looks_ahead and self._ahead is None:
+            calls = self._feed.peek(iteration)
+            if calls and not ray.wait(calls, num_returns=len(calls), timeout=0)[1]:
+                self._ahead = self._bring(iteration)
+
+    def _bring(self, iteration: int) -> tuple[Batches, list[dict[str, float]]]:
+        outputs: list[Iteration] = ray.get(self._feed.take(iteration))
         assert all(output["iteration"] == iteration for output in outputs)
-        return outputs
+        images = unite(outputs, self._student.device)
+        metrics = [one for output in outputs for one in output["metrics"]]
+        if self._student.teachers:
+            return LabelledHere(images, self._student, iteration), metrics
+        return LabelledByParties(images, self._student, iteration, self._groups), metrics
 
 
 StudentActor = ray.remote(concurrency_groups={"control": 1})(StudentWorker)

@@ -29,10 +29,9 @@ class EpochReport:
 
 
 def mean_metrics(records: list[dict[str, float]]) -> dict[str, float]:
-    """Mean over iterations of each metric."""
-    return (
-        {name: float(np.mean([record[name] for record in records])) for name in records[0]} if records else {}
-    )
+    """Mean of each metric over the iterations that have it."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: float(np.mean([one[name] for one in records if name in one])) for name in names}
 
 
 def party_metrics(names: Sequence[str], metrics: Sequence[dict[str, float]]) -> dict[str, float]:

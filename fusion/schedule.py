@@ -27,6 +27,12 @@ class Schedule(Settings):
         "from each of the K parties.",
         at_least=2,
     )
+    teachers_per_batch: int | None = setting(
+        None,
+        "How many teachers, drawn anew for each batch, label it for the student; empty: all K, as in the "
+        "paper. For many parties.",
+        at_least=1,
+    )
 
     @property
     def warmup_steps(self) -> int:
@@ -48,6 +54,10 @@ class Schedule(Settings):
             raise ValueError(f"batch_size {self.batch_size} cannot be split over {num_parties} parties")
         return self.batch_size // num_parties
 
+    def labellers(self, num_parties: int) -> int:
+        """Teachers that label a batch."""
+        return min(num_parties, self.teachers_per_batch or num_parties)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimisation(Settings):
@@ -68,7 +78,7 @@ class Optimisation(Settings):
 
     def learner(self, parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.SGD:
         """The optimiser of a student or an assistant."""
-        return torch.optim.SGD(
+        optimiser = torch.optim.SGD(
             parameters,
             lr=lr,
             momentum=self.momentum,
@@ -76,6 +86,12 @@ class Optimisation(Settings):
             weight_decay=self.weight_decay,
             fused=True,
         )
+        for group in optimiser.param_groups:
+            for parameter in group["params"]:
+                # What the first step would make of nothing; the fused kernel wants all or none, but the
+                # regressors of teachers that a batch does not ask have no gradient yet.
+                optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimiser
 
     def generator(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
         """The optimiser of a generator."""

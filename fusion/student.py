@@ -1,6 +1,6 @@
 """The student: distils all teachers on the union of all parties' images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -60,53 +60,83 @@ class Student:
         )
         self.seen: Tensor | None = None
         """The last union batch as the parties gave it."""
-        self._draws = random_stream(device, seed, "augmentation")
+        self._view = self.view(0)
+
+    def view(self, iteration: int) -> "View":
+        """How the union batches of `iteration` (from 0) are looked at; does not depend on what was learnt."""
+        return View(self, iteration)
 
     def begin_iteration(self, iteration: int) -> None:
-        """Set the augmentation's stream and the learning rate of `iteration` (from 0) of the main phase."""
-        self._draws = random_stream(self.device, self.seed, "augmentation", iteration)
+        """Set the learning rate of `iteration` (from 0) of the main phase, and how its images are seen."""
+        self._view = self.view(iteration)
         set_lr(self.optimiser, cosine_lr(self.lr, iteration, self.schedule.iterations))
 
     def update(self, images: Tensor) -> None:
         """Line 28 on a union batch, the parties' images one after the other: [K share, channels, size,
         size]."""
-        images = self.augment(images)
-        self.learn(images, [label(teacher, images, self.compute) for teacher in self.teachers])
-
-    @torch.no_grad()
-    def augment(self, images: Tensor) -> Tensor:
-        """A union batch as the teachers and the student look at it."""
         self.seen = images
-        return augment(images.to(self.device), self.augmentation, self._draws)
+        images, chosen = self._view.look(images)
+        self.learn(images, {index: label(self.teachers[index], images, self.compute) for index in chosen})
 
-    def learn(self, images: Tensor, targets: Sequence[Prediction]) -> None:
-        """Eq. (1) on augmented images and what each teacher says of them."""
+    def learn(self, images: Tensor, targets: Mapping[int, Prediction]) -> None:
+        """Eq. (1) on augmented images and what the teachers, by index, say of them.
+
+        The weights w_k of the teachers that were asked are made to sum to one.
+        """
         self.classifier.train()
-        logits = [target.logits for target in targets]
+        weights = {index: self.weights[index] for index in targets}
+        sum_of_weights = sum(weights.values())
+        weights = {index: weight / sum_of_weights for index, weight in weights.items()}
+        logits = [target.logits for target in targets.values()]
         with self.compute.autocast(self.device):
             prediction = self.classifier(images)
-            divergence = distillation(logits, prediction.logits, self.weights, tau=self.method.tau)
+            divergence = distillation(logits, prediction.logits, list(weights.values()), tau=self.method.tau)
             objective = {"distill": Term(self.method.distill_weight, divergence)}
             if self.method.beta > 0:
-                for name, weight, vid, target in zip(
-                    self.names, self.weights, self.vids, targets, strict=True
-                ):
-                    value = vid(prediction.features, target.features)
-                    objective[f"{name}/vid"] = Term(self.method.beta * weight, value)
+                for index, target in targets.items():
+                    value = self.vids[index](prediction.features, target.features)
+                    weight = self.method.beta * weights[index]
+                    objective[f"{self.names[index]}/vid"] = Term(weight, value)
         self.optimiser.zero_grad(set_to_none=True)
         total(objective).backward()
         self.optimiser.step()
         self.meter.add(unweighted(objective), "student/")
-        self._note_disagreement(logits, prediction.logits.detach())
+        self._note_disagreement(targets, prediction.logits.detach())
 
     def modules(self) -> dict[str, nn.Module]:
         """What the student trains, by role."""
         return {"student": self.classifier.network, "vids": self.vids}
 
-    def _note_disagreement(self, teacher_logits: Sequence[Tensor], student_logits: Tensor) -> None:
+    def _note_disagreement(self, targets: Mapping[int, Prediction], student_logits: Tensor) -> None:
         """Eq. (5) with the student as critic, on each party's own images; only for the log (the paper's Fig.
         4)."""
-        num_parties = len(self.names)
-        for name, own, logits in zip(self.names, range(num_parties), teacher_logits, strict=True):
-            share = logits.chunk(num_parties)[own], student_logits.chunk(num_parties)[own]
-            self.meter.add({f"student/{name}/adv": adversarial(*share, tau=self.method.tau)})
+        shares = student_logits.chunk(len(self.names))
+        for index, target in targets.items():
+            own = target.logits.chunk(len(self.names))[index]
+            value = adversarial(own, shares[index], tau=self.method.tau)
+            self.meter.add({f"student/{self.names[index]}/adv": value})
+
+
+class View:
+    """How the student looks at the union batches of one iteration: augmentation, and which teachers it asks.
+
+    Drawn from the iteration's own streams, so it can be known before the iteration before is learnt.
+    """
+
+    def __init__(self, student: Student, iteration: int) -> None:
+        self._device = student.device
+        self._augmentation = student.augmentation
+        self._draws = random_stream(student.device, student.seed, "augmentation", iteration)
+        self._teachers = [index for index, weight in enumerate(student.weights) if weight > 0]
+        self._asked = student.schedule.labellers(len(self._teachers))
+        self._choice = random_stream(torch.device("cpu"), student.seed, "teachers", iteration)
+
+    @torch.no_grad()
+    def look(self, images: Tensor) -> tuple[Tensor, list[int]]:
+        """The next union batch, augmented, and the indices of the teachers that are to label it."""
+        images = augment(images.to(self._device), self._augmentation, self._draws)
+        images = images.clone(memory_format=torch.contiguous_format)  # As they are when others label them.
+        if self._asked == len(self._teachers):
+            return images, self._teachers
+        order = torch.randperm(len(self._teachers), generator=self._choice)[: self._asked]
+        return images, sorted(self._teachers[position] for position in order.tolist())

@@ -111,6 +111,6 @@ def _shortage(plan: Plan) -> str:
     has = ray.cluster_resources()
     key = "engine.gpus_per_party" if plan.gpus > has.get("GPU", 0.0) else "engine.placement"
     return (
-        f"{key}: the student and {len(plan.parties)} parties need {plan.gpus:g} GPUs and {plan.cpus:g} CPUs, "
+        f"{key}: the student and {plan.num_parties} parties need {plan.gpus:g} GPUs and {plan.cpus:g} CPUs, "
         f"the cluster has {has.get('GPU', 0.0):g} GPUs and {has.get('CPU', 0.0):g} CPUs"
     )

@@ -84,10 +84,21 @@ class EngineSettings(_Section):
     """Iterations that the parties may run ahead of the student."""
     threads: int = Field(1, ge=1)
     """CPU threads of each party and of the student; part of what decides the bits of a result."""
+    labelling: Literal["auto", "student", "parties"] = "auto"
+    """Where the teachers label the student's images: copies of all K beside the 'student', or each at its
+    own of
+    the 'parties', which no teacher then leaves and whose number no longer slows the student; 'auto' takes
+    what
+    should be faster."""
+    party_actors: int | None = Field(None, ge=1)
+    """Actors that the K parties live in; empty: one a GPU, without GPUs one a CPU."""
+    student_workers: int = Field(1, ge=1)
+    """Workers that share the student's batches (Ray Train, data-parallel)."""
     gpus_per_party: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """GPUs, or a share of one, for each party; empty shares out what the cluster has."""
+    """GPUs, or a share of one, for each party, which then has an actor of its own; empty shares out what the
+    cluster has; 0 keeps the parties on CPUs."""
     student_gpus: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """The same for the student."""
+    """The same for each of the student's workers."""
     placement: Literal["PACK", "SPREAD"] = "PACK"
     """Actors on few nodes, or spread over many."""
     wait_seconds: float = Field(600.0, ge=0, allow_inf_nan=False)

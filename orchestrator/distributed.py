@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
@@ -17,6 +17,7 @@ from fusion.epoch import EpochReport, party_metrics
 from fusion.pretraining import Recipe
 from orchestrator.cluster import cluster, placed
 from orchestrator.config import EngineSettings
+from orchestrator.costs import count, faster_labelling
 from orchestrator.engines import WARMUP_EPOCH, Advanced, Fused, Job, Lesson, Observer, Weights
 from orchestrator.placement import Plan, Share
 
@@ -47,7 +48,7 @@ class RayEngine:
         self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced
     ) -> list[Weights]:
         """Side by side, as many at once as there are bundles."""
-        shares = [self._plan.student, *self._plan.parties]
+        shares = self._plan.shares
         total = len(lessons) * recipe.epochs
         trained: list[Weights] = []
         for first in range(0, len(lessons), len(shares)):
@@ -75,23 +76,38 @@ class RayEngine:
             ActorLost: one of them died or raised.
         """
         threads = self._settings.threads
-        parties = [
-            PartyActor.options(**self._options(index + 1, share)).remote(
-                index, len(job.teachers), teacher, job.settings, share.device, threads
+        groups = {
+            group.members: PartyActor.options(**self._options(bundle, group.share)).remote(
+                {index: job.teachers[index] for index in group.members},
+                len(job.teachers),
+                job.settings,
+                group.share.device,
+                threads,
             )
-            for index, (teacher, share) in enumerate(zip(job.teachers, self._plan.parties, strict=True))
-        ]
-        student = StudentActor.options(**self._options(0, self._plan.student)).remote(
-            list(job.teachers),
+            for bundle, group in enumerate(self._plan.groups, len(self._plan.students))
+        }
+        by_parties = self.labelling(job) == "parties"
+        share = self._plan.students[0]
+        student = StudentActor.options(**self._options(0, share)).remote(
+            [teacher.card for teacher in job.teachers] if by_parties else list(job.teachers),
             job.settings,
-            parties,
+            groups,
             self._settings.prefetch,
             job.evaluation,
-            self._plan.student.device,
+            share.device,
             threads,
         )
-        _warm_up(parties, job, observer)
-        return _main_phase(student, parties, job, observer)
+        _warm_up(list(groups.values()), job, observer)
+        return _main_phase(student, list(groups.values()), job, observer)
+
+    def labelling(self, job: Job) -> Literal["student", "parties"]:
+        """Where the teachers label: as configured, or where it should be faster."""
+        if self._settings.labelling != "auto":
+            return self._settings.labelling
+        networks = [teacher.network for teacher in job.teachers]
+        return faster_labelling(
+            count(job.settings, job.teachers[0].spec, networks), self._plan, self._settings
+        )
 
     def _options(self, bundle: int, share: Share) -> dict[str, Any]:
         return {
@@ -110,37 +126,39 @@ def ray_engine(settings: EngineSettings, num_parties: int, say: Callable[[str], 
         yield RayEngine(settings, plan, group)
 
 
-def _warm_up(parties: Sequence[Any], job: Job, observer: Observer) -> None:
-    """All parties at once; one call an epoch, so that it can be seen how far they are."""
+def _warm_up(groups: Sequence[Any], job: Job, observer: Observer) -> None:
+    """All groups at once; one call an epoch, so that it can be seen how far they are."""
     names = [teacher.name for teacher in job.teachers]
     schedule = job.settings.schedule
     length = schedule.iterations_per_epoch
     calls = [
         [
-            party.warm_up.remote(epoch * length, (epoch + 1) * length)
+            group.warm_up.remote(epoch * length, (epoch + 1) * length)
             for epoch in range(schedule.warmup_epochs)
         ]
-        for party in parties
+        for group in groups
     ]
-    pending = [call for of_party in calls for call in of_party]
-    total = schedule.warmup_steps * len(parties)
+    pending = [call for of_group in calls for call in of_group]
+    total = schedule.warmup_epochs * len(groups)
     while pending:
         finished, pending = ray.wait(pending, num_returns=len(pending), timeout=POLL_SECONDS)
         _get(finished)
-        observer.advanced("warm-up", total - len(pending) * length, total)
-    last = [_get(of_party[-1]) if of_party else {} for of_party in calls]
-    samples = _get([party.sample.remote() for party in parties])
+        done = schedule.warmup_steps * len(names) * (total - len(pending)) // total
+        observer.advanced("warm-up", done, schedule.warmup_steps * len(names))
+    last = _get([of_group[-1] for of_group in calls if of_group])
+    metrics = [one for of_group in last for one in of_group] or [{} for _ in names]
+    samples = [one for of_group in _get([group.sample.remote() for group in groups]) for one in of_group]
     observer.epoch(
         EpochReport(
             epoch=WARMUP_EPOCH,
-            metrics=party_metrics(names, last),
+            metrics=party_metrics(names, metrics),
             accuracy=None,
             samples=dict(zip(names, samples, strict=True)),
         )
     )
 
 
-def _main_phase(student: Any, parties: Sequence[Any], job: Job, observer: Observer) -> Fused:
+def _main_phase(student: Any, groups: Sequence[Any], job: Job, observer: Observer) -> Fused:
     """One epoch is always queued behind the one in work, so the student never waits for the driver."""
     schedule = job.settings.schedule
 
@@ -164,11 +182,15 @@ def _main_phase(student: Any, parties: Sequence[Any], job: Job, observer: Observ
             observer.student(to_tensors(state["student"]), done)
     except KeyboardInterrupt:
         return _halted(student)
-    of_parties = _get([party.weights.remote() for party in parties])
+    of_groups = _get([group.weights.remote() for group in groups])
     return Fused(
         student=to_tensors(state["student"]),
         vids=to_tensors(state["vids"]),
-        parties=[{role: to_tensors(arrays) for role, arrays in roles.items()} for roles in of_parties],
+        parties=[
+            {role: to_tensors(arrays) for role, arrays in roles.items()}
+            for of_group in of_groups
+            for roles in of_group
+        ],
         iterations=schedule.iterations,
     )
 

@@ -7,6 +7,7 @@ import torch
 
 from fusion.networks import ImageSpec
 from orchestrator.config import RunConfig
+from orchestrator.costs import STORE_BYTES, faster_labelling, iteration_seconds, lanes, seconds
 from orchestrator.estimate import estimate, measured_flops_per_second
 from orchestrator.loading import dump_config
 from orchestrator.placement import Plan, plan_actors
@@ -64,33 +65,50 @@ def _resources(config: RunConfig) -> tuple[float, float, str]:
 def _placement(plan: Plan, names: list[str], mode: str) -> str:
     if mode == "local":
         return "everything in one process\n"
-    actors = [("student", plan.student), *zip((f"party {name}" for name in names), plan.parties, strict=True)]
-    lines = [
-        f"{actor:<24} {share.device:<5} {share.cpus:g} CPU, {share.gpus:g} GPU" for actor, share in actors
+    rows = [
+        ("student" if len(plan.students) == 1 else f"student worker {rank}", share)
+        for rank, share in enumerate(plan.students)
     ]
+    for group in plan.groups:
+        word = "party" if len(group.members) == 1 else "parties"
+        rows.append((f"{word} {', '.join(names[index] for index in group.members)}", group.share))
+    width = max(24, *(len(who) + 2 for who, _ in rows))
+    lines = [f"{who:<{width}}{share.device:<5} {share.cpus:g} CPU, {share.gpus:g} GPU" for who, share in rows]
     return "\n".join(lines) + "\n"
 
 
 def _cost(config: RunConfig, spec: ImageSpec, networks: list[str], plan: Plan, cpus: float) -> str:
     numbers = estimate(config, spec, networks)
+    costs, iterations = numbers.costs, config.schedule.iterations
     device = torch.device("cuda" if plan.gpus > 0 and torch.cuda.is_available() else "cpu")
     rate = measured_flops_per_second(
         config.student, spec, device, config.schedule.batch_size, config.engine.threads
     )
-    lanes = 1.0 if config.engine.mode == "local" else max(1.0, min(len(networks) + 1, plan.gpus or cpus))
-    slowest = max(numbers.party_flops, numbers.student_flops) * config.schedule.iterations
-    seconds = max(numbers.total_flops / lanes, slowest) / rate
+    chosen = config.engine.labelling
+    labelling = faster_labelling(costs, plan, config.engine) if chosen == "auto" else chosen
+    if config.engine.mode == "local":
+        work, processors = [costs.total_flops / rate], 1.0
+        warmup = sum(costs.warmup_flops) / rate
+    else:
+        time = seconds(costs, rate, rate, STORE_BYTES)
+        groups = [group.members for group in plan.groups]
+        work = lanes(time, groups, labelling, len(plan.students))
+        processors = float(len(work)) if plan.gpus > 0 else max(1.0, cpus)
+        own = [sum(costs.warmup_flops[index] for index in members) / rate for members in groups]
+        warmup = iteration_seconds(own, processors)
+    total = warmup + iterations * iteration_seconds(work, processors)
     return "\n".join(
         [
-            f"operations      {numbers.total_flops:.2e} FLOP: {config.schedule.iterations} iterations of "
-            f"{numbers.party_flops:.2e} a party and {numbers.student_flops:.2e} for the student, and the "
-            f"warm-up",
+            f"operations      {numbers.total_flops:.2e} FLOP: {iterations} iterations of "
+            f"{max(costs.party_flops):.2e} a party, {costs.student_flops:.2e} for the student and "
+            f"{max(costs.label_flops):.2e} for each teacher that labels, and the warm-up",
             f"memory          about {_size(numbers.party_bytes)} a party, {_size(numbers.student_bytes)} "
             f"for the student, besides what a process itself takes (about 600 MiB)",
-            f"images          {_size(numbers.iteration_bytes)} an iteration through the object store, "
+            f"images          {_size(costs.image_bytes)} an iteration through the object store, "
             f"{config.engine.prefetch + 1} iterations in flight",
-            f"time            roughly {_duration(seconds)} at {rate / 1e9:.1f} GFLOP/s a {device.type} lane "
-            f"(measured here, just now), {lanes:g} lanes",
+            f"labelling       {labelling}" + (" (chosen)" if chosen == "auto" else ""),
+            f"time            roughly {_duration(total)} at {rate / 1e9:.1f} GFLOP/s a {device.type} lane "
+            f"(measured here, just now), {len(work)} lanes",
         ]
     )
 

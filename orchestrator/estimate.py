@@ -12,8 +12,8 @@ from fusion.evaluation import forward_flops
 from fusion.generator import Generator
 from fusion.networks import ImageSpec, build_network
 from orchestrator.config import RunConfig
+from orchestrator.costs import BYTES, Costs, count
 
-BYTES = 4
 SGD_COPIES, ADAM_COPIES = 3, 4
 """Weights, gradients and the optimiser's moments."""
 PROBE_FLOPS = 2e9
@@ -23,60 +23,40 @@ PROBE_FLOPS = 2e9
 class Estimate:
     """Of one run."""
 
-    party_flops: float
-    """One party, one iteration."""
-    student_flops: float
-    """The student, one iteration."""
+    costs: Costs
+    """One iteration."""
     total_flops: float
     """The whole fusion, warm-up and all parties."""
     party_bytes: float
     """Weights, optimisers and activations at the largest step of a party."""
     student_bytes: float
     """The same of the student, with its copies of the teachers."""
-    iteration_bytes: float
-    """Images that all parties send in one iteration."""
 
 
 def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimate:
-    """Count a run's operations; a backward pass counts as two forward passes, one to the input alone as
-    one."""
-    schedule, parties = config.schedule, len(teachers)
-    share = schedule.share(parties)
-    generator = Generator(config.generator, spec)
-    student = build_network(config.student, spec)
-    g = forward_flops(generator, (1, config.generator.latent_dim))
-    s = forward_flops(student, (1, spec.channels, spec.size, spec.size))
-    party_flops, warmup_flops, party_bytes, teacher_flops, teacher_parameters = 0.0, 0.0, 0.0, 0.0, 0
+    """Count a run's operations and add up its memory."""
+    settings, schedule, parties = config.fusion_settings(), config.schedule, len(teachers)
+    costs = count(settings, spec, teachers)
+    image = (1, spec.channels, spec.size, spec.size)
+    generator, student = Generator(config.generator, spec), build_network(config.student, spec)
+    party_bytes, teacher_parameters = 0.0, 0
     for name in teachers:
         teacher = build_network(name, spec)
         assistant = teacher if config.assistant == "teacher" else student
-        t = forward_flops(teacher, (1, spec.channels, spec.size, spec.size))
-        a = t if config.assistant == "teacher" else s
-        one = schedule.batch_size * (3 * g + 2 * t + 2 * a)
-        one += schedule.m_ga * schedule.batch_size * (g + t + 3 * a) + schedule.m_s * share * g
-        party_flops = max(party_flops, one)
-        warmup_flops += schedule.warmup_steps * schedule.batch_size * (3 * g + 2 * t)
-        teacher_flops += t
         teacher_parameters += _parameters(teacher)
         state = (
             _parameters(teacher) + SGD_COPIES * _parameters(assistant) + ADAM_COPIES * _parameters(generator)
         )
         kept = _activations(generator, (1, config.generator.latent_dim))
-        kept += sum(
-            _activations(net, (1, spec.channels, spec.size, spec.size)) for net in (teacher, assistant)
-        )
+        kept += sum(_activations(net, image) for net in (teacher, assistant))
         party_bytes = max(party_bytes, BYTES * (state + schedule.batch_size * kept))
-    student_flops = schedule.m_s * share * parties * (3 * s + teacher_flops)
     student_state = SGD_COPIES * _parameters(student) + teacher_parameters
-    student_kept = _activations(student, (1, spec.channels, spec.size, spec.size))
-    image = spec.channels * spec.size**2
+    union = schedule.share(parties) * parties
     return Estimate(
-        party_flops=party_flops,
-        student_flops=student_flops,
-        total_flops=warmup_flops + schedule.iterations * (parties * party_flops + student_flops),
+        costs=costs,
+        total_flops=sum(costs.warmup_flops) + schedule.iterations * costs.total_flops,
         party_bytes=party_bytes,
-        student_bytes=BYTES * (student_state + share * parties * student_kept),
-        iteration_bytes=BYTES * schedule.m_s * share * parties * image,
+        student_bytes=BYTES * (student_state + union * _activations(student, image)),
     )
 
 

@@ -1,7 +1,8 @@
-"""Which resources every actor of a run gets: a pure function of the configuration and what the cluster
+"""Which actors a run has and what each reserves: a pure function of the configuration and what the cluster
 has."""
 
 import dataclasses
+import itertools
 import math
 
 from orchestrator.config import EngineSettings
@@ -26,46 +27,87 @@ class Share:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """The resources of a run: one bundle for the student, one for each party."""
+class Group:
+    """Parties that live in one actor."""
 
-    student: Share
-    parties: list[Share]
+    members: tuple[int, ...]
+    share: Share
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The resources of a run: one bundle for each worker of the student, one for each group of parties."""
+
+    students: list[Share]
+    groups: list[Group]
+
+    @property
+    def shares(self) -> list[Share]:
+        """What each actor reserves, in the order of the bundles: the student's workers first."""
+        return [*self.students, *(group.share for group in self.groups)]
 
     @property
     def bundles(self) -> list[dict[str, float]]:
-        """The placement group's bundles: the student's first, then the parties'."""
-        return [self.student.bundle, *(party.bundle for party in self.parties)]
+        """The placement group's bundles."""
+        return [share.bundle for share in self.shares]
 
     @property
     def gpus(self) -> float:
         """GPUs that the whole run reserves."""
-        return self.student.gpus + sum(party.gpus for party in self.parties)
+        return sum(share.gpus for share in self.shares)
 
     @property
     def cpus(self) -> float:
         """CPUs that the whole run reserves."""
-        return self.student.cpus + sum(party.cpus for party in self.parties)
+        return sum(share.cpus for share in self.shares)
+
+    @property
+    def num_parties(self) -> int:
+        """K."""
+        return sum(len(group.members) for group in self.groups)
 
 
 def plan_actors(num_parties: int, engine: EngineSettings, cpus: float, gpus: float) -> Plan:
     """Share out `cpus` and `gpus` of a cluster; what the configuration names is taken as it is.
 
-    With fewer GPUs than actors, as many actors share a GPU as needed; the same holds for CPUs.
+    The student comes first: it gets a GPU where there are two, half of an only one. The parties share what is
+    left: a GPU each where there are enough, else as many in one actor as have to share a GPU (processes that
+    share one take turns and each keeps its own CUDA context). Without GPUs there is an actor for every CPU.
     """
-    actors = num_parties + 1
-    gpu_share = _share(gpus, actors)
-    student_gpus = gpu_share if engine.student_gpus is None else engine.student_gpus
-    party_gpus = gpu_share if engine.gpus_per_party is None else engine.gpus_per_party
-    cpu_share = _share(cpus, actors) or 1.0
-    return Plan(Share(cpu_share, student_gpus), [Share(cpu_share, party_gpus)] * num_parties)
+    workers = engine.student_workers
+    student_gpus = engine.student_gpus
+    if student_gpus is None:
+        student_gpus = 0.0 if gpus <= 0 else 1.0 if gpus >= workers + 1 else gpus / (2 * workers)
+        student_gpus = math.floor(100 * student_gpus) / 100
+    left = max(0.0, gpus - workers * student_gpus)
+    if engine.gpus_per_party is not None:
+        actors = engine.party_actors or (num_parties if engine.gpus_per_party > 0 else math.floor(cpus))
+    elif left > 0:
+        actors = engine.party_actors or math.floor(left)
+    else:
+        actors = engine.party_actors or math.floor(cpus)
+    actors = max(1, min(num_parties, actors))
+    members = _blocks(num_parties, actors)
+    cpu_share = _share(cpus, actors + workers) or 1.0
+    if engine.gpus_per_party is not None:
+        party_gpus = [engine.gpus_per_party * len(block) for block in members]
+    else:
+        party_gpus = [_share(left, actors)] * actors
+    return Plan(
+        [Share(cpu_share, student_gpus)] * workers,
+        [Group(block, Share(cpu_share, each)) for block, each in zip(members, party_gpus, strict=True)],
+    )
+
+
+def _blocks(num_parties: int, actors: int) -> list[tuple[int, ...]]:
+    """Parties in order, in blocks whose sizes differ by at most one."""
+    edges = [index * num_parties // actors for index in range(actors + 1)]
+    return [tuple(range(first, stop)) for first, stop in itertools.pairwise(edges)]
 
 
 def _share(available: float, actors: int) -> float:
     """1, or the part of 1 with which `actors` fit when each unit is shared by equally many; rounded down."""
     if available <= 0:
         return 0.0
-    return (
-        math.floor(100 / math.ceil(actors / math.floor(available) if available >= 1 else actors / available))
-        / 100
-    )
+    units = math.floor(available) if available >= 1 else available
+    return math.floor(100 / math.ceil(actors / units)) / 100

@@ -39,8 +39,8 @@ class Listener:
     def student(self, weights: Any, iterations: int) -> None: ...
 
 
-def on_ray(job: Job, prefetch: int = 1) -> tuple[Fused, Listener]:
-    engine, listener = EngineSettings(prefetch=prefetch), Listener()
+def on_ray(job: Job, prefetch: int = 1, **engine_changes: Any) -> tuple[Fused, Listener]:
+    engine, listener = EngineSettings(prefetch=prefetch, **engine_changes), Listener()
     with placed(len(job.teachers), engine, listener.said) as (plan, group):
         return RayEngine(engine, plan, group).fuse(job, listener), listener
 
@@ -72,12 +72,19 @@ def job(teachers: list[Teacher], **changes: object) -> Job:
 
 COLOUR = dataclasses.replace(SPEC, channels=3, mean=(0.3, 0.4, 0.5), std=(0.4, 0.3, 0.2))
 
+SHORT = settings().schedule
 CASES: dict[str, tuple[Job, int]] = {
     "one party": (job([teacher(0)]), 1),
     "two parties": (job([teacher(0), teacher(1)]), 1),
     "three parties": (job([teacher(index) for index in range(3)]), 1),
     "no prefetch": (job([teacher(0), teacher(1)]), 0),
     "prefetch beyond the end": (job([teacher(0), teacher(1)]), 9),
+    "some teachers a batch": (
+        job(
+            [teacher(index) for index in range(3)], schedule=dataclasses.replace(SHORT, teachers_per_batch=2)
+        ),
+        1,
+    ),
     "heterogeneous": (
         job(
             [
@@ -121,6 +128,25 @@ def test_ray_gives_the_bits_of_algorithm_1(case: str, ray_cluster: None) -> None
         if mine.epoch >= 0:
             assert terms == theirs.metrics
         assert all((mine.samples[name] == theirs.samples[name]).all() for name in theirs.samples)
+
+
+@pytest.mark.parametrize(
+    ("case", "engine"),
+    [
+        ("three parties", {"labelling": "parties"}),
+        ("three parties", {"labelling": "parties", "prefetch": 0, "party_actors": 1}),
+        ("three parties", {"labelling": "student", "party_actors": 3}),
+        ("heterogeneous", {"labelling": "parties", "prefetch": 2, "party_actors": 2}),
+        ("colour images", {"labelling": "parties"}),
+        ("some teachers a batch", {"labelling": "student"}),
+        ("some teachers a batch", {"labelling": "parties", "prefetch": 3}),
+    ],
+)
+def test_who_labels_and_who_lives_where_changes_no_bit(
+    case: str, engine: dict[str, Any], ray_cluster: None
+) -> None:
+    todo = CASES[case][0]
+    assert different(on_ray(todo, **engine)[0], locally(todo)[0]) == []
 
 
 def more_updates(changed: Schedule) -> Schedule:

@@ -5,22 +5,32 @@ from orchestrator.placement import plan_actors
 
 
 @pytest.mark.parametrize(
-    ("parties", "cpus", "gpus", "engine", "student", "party"),
+    ("parties", "cpus", "gpus", "engine", "student", "groups", "party"),
     [
         # Enough of everything: one CPU and one GPU each.
-        (2, 8, 4, {}, (1, 1), (1, 1)),
-        # No GPU: CPUs only; three actors on two CPUs share by halves.
-        (2, 2, 0, {}, (0.5, 0), (0.5, 0)),
-        (2, 16, 0, {}, (1, 0), (1, 0)),
-        # One GPU for three actors, two for five.
-        (2, 16, 1, {}, (1, 0.33), (1, 0.33)),
-        (4, 16, 2, {}, (1, 0.33), (1, 0.33)),
+        (2, 8, 4, {}, (1, 1), [1, 1], (1, 1)),
+        # No GPU: an actor for every CPU; three actors on two CPUs share by halves.
+        (2, 2, 0, {}, (0.5, 0), [1, 1], (0.5, 0)),
+        (2, 16, 0, {}, (1, 0), [1, 1], (1, 0)),
+        (5, 2, 0, {}, (0.5, 0), [2, 3], (0.5, 0)),
+        # Parties that share a GPU live in one actor; the student has one where there are two.
+        (2, 16, 1, {}, (1, 0.5), [2], (1, 0.5)),
+        (4, 16, 2, {}, (1, 1), [4], (1, 1)),
+        (4, 16, 3, {}, (1, 1), [2, 2], (1, 1)),
+        (2, 16, 0.5, {}, (1, 0.25), [2], (1, 0.25)),
+        (8, 16, 9, {}, (1, 1), [1] * 8, (1, 1)),
         # What is named is taken.
-        (2, 16, 4, {"gpus_per_party": 0.5, "student_gpus": 2.0}, (1, 2.0), (1, 0.5)),
-        (2, 16, 2, {"gpus_per_party": 0.0}, (1, 0.5), (1, 0)),
-        (2, 4, 0, {"gpus_per_party": 1.0}, (1, 0), (1, 1.0)),
-        # Many parties on few CPUs.
-        (9, 1, 0, {}, (0.1, 0), (0.1, 0)),
+        (2, 16, 4, {"gpus_per_party": 0.5, "student_gpus": 2.0}, (1, 2.0), [1, 1], (1, 0.5)),
+        (2, 16, 2, {"gpus_per_party": 0.0}, (1, 1), [1, 1], (1, 0)),
+        (2, 4, 0, {"gpus_per_party": 1.0}, (1, 0), [1, 1], (1, 1.0)),
+        (4, 16, 2, {"gpus_per_party": 0.25, "party_actors": 2}, (1, 1), [2, 2], (1, 0.5)),
+        (8, 2, 0, {"party_actors": 1}, (1, 0), [8], (1, 0)),
+        # A student of several workers: a GPU each where that leaves one for the parties.
+        (2, 16, 4, {"student_workers": 2}, (1, 1), [1, 1], (1, 1)),
+        (2, 16, 3, {"student_workers": 2}, (1, 1), [2], (1, 1)),
+        # Many parties on few CPUs; more CPUs than parties.
+        (9, 1, 0, {}, (0.5, 0), [9], (0.5, 0)),
+        (300, 64, 0, {}, (0.5, 0), [4, 5, 5], (0.5, 0)),
     ],
 )
 def test_the_plan(
@@ -29,24 +39,31 @@ def test_the_plan(
     gpus: float,
     engine: dict[str, float],
     student: tuple[float, float],
+    groups: list[int],
     party: tuple[float, float],
 ) -> None:
     plan = plan_actors(parties, EngineSettings(**engine), cpus, gpus)  # type: ignore[arg-type]
-    assert (plan.student.cpus, plan.student.gpus) == student
-    assert {(share.cpus, share.gpus) for share in plan.parties} == {party}
-    assert len(plan.parties) == parties
+    assert {(share.cpus, share.gpus) for share in plan.students} == {student}
+    assert {(group.share.cpus, group.share.gpus) for group in plan.groups} == {party}
+    sizes = [len(group.members) for group in plan.groups]
+    assert sizes[: len(groups)] == groups
+    assert max(sizes) - min(sizes) <= 1
+    assert [index for group in plan.groups for index in group.members] == list(range(parties))
+    assert plan.num_parties == parties
 
 
 def test_what_is_shared_out_always_fits() -> None:
     for parties in range(1, 40):
         for cpus in (1, 2, 3, 7, 64):
             for gpus in (0, 1, 2, 3, 8):
-                plan = plan_actors(parties, EngineSettings(), cpus, gpus)
-                assert plan.cpus <= cpus + 1e-9
-                assert plan.gpus <= gpus + 1e-9
+                for workers in (1, 2, 3):
+                    plan = plan_actors(parties, EngineSettings(student_workers=workers), cpus, gpus)
+                    assert plan.cpus <= cpus + 1e-9
+                    assert plan.gpus <= gpus + 1e-9
+                    assert all(share.gpus > 0 for share in plan.shares) == (gpus > 0)
 
 
 def test_bundles_name_only_what_is_reserved_and_the_student_comes_first() -> None:
     plan = plan_actors(2, EngineSettings(student_gpus=1.0, gpus_per_party=0.0), 3, 1)
     assert plan.bundles == [{"CPU": 1.0, "GPU": 1.0}, {"CPU": 1.0}, {"CPU": 1.0}]
-    assert (plan.student.device, plan.parties[0].device) == ("cuda", "cpu")
+    assert (plan.students[0].device, plan.groups[0].share.device) == ("cuda", "cpu")

@@ -1,0 +1,157 @@
+"""What an iteration costs every actor, and how fast a run goes for it: counted operations, a pure model."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import torch
+
+from fusion.assembly import FusionSettings
+from fusion.evaluation import forward_flops
+from fusion.generator import Generator
+from fusion.networks import ImageSpec, build_network
+from orchestrator.config import EngineSettings
+from orchestrator.placement import Plan
+
+Labelling: TypeAlias = Literal["student", "parties"]
+
+BYTES = 4
+CPU_FLOPS, GPU_FLOPS, STORE_BYTES = 5e10, 2e13, 1e9
+"""Orders of magnitude per second for a choice between two plans, where only their ratio counts: a CPU
+thread, a
+GPU, and an object's way through the object store."""
+MARGIN = 0.9
+"""`labelling: parties` has to take less than this share of the other's time to be chosen."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Of one iteration (and of the warm-up), party by party. A backward pass counts as two forward passes,
+    one to the input alone as one."""
+
+    warmup_flops: tuple[float, ...]
+    """The whole warm-up."""
+    party_flops: tuple[float, ...]
+    """A party's own training and its images for the union."""
+    label_flops: tuple[float, ...]
+    """A teacher labelling every union batch."""
+    student_flops: float
+    """The student learning from labelled batches."""
+    image_bytes: float
+    """The union batches."""
+    label_bytes: tuple[float, ...]
+    """A teacher's logits and maps for every union batch."""
+    asked: float
+    """Share of the teachers that label a batch (`schedule.teachers_per_batch`)."""
+
+    @property
+    def total_flops(self) -> float:
+        """One iteration of everybody."""
+        return sum(self.party_flops) + self.student_flops + self.asked * sum(self.label_flops)
+
+
+def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) -> Costs:
+    """Count the operations of a fusion of networks `teachers` on images of `spec`."""
+    schedule, parties = settings.schedule, len(teachers)
+    union = schedule.share(parties) * parties
+    image = (1, spec.channels, spec.size, spec.size)
+    g = forward_flops(Generator(settings.generator, spec), (1, settings.generator.latent_dim))
+    student = build_network(settings.student, spec)
+    s = forward_flops(student, image)
+    networks = {name: build_network(name, spec) for name in dict.fromkeys(teachers)}
+    flops = {name: forward_flops(network, image) for name, network in networks.items()}
+    maps = {name: _map_numbers(name, spec) for name in networks}
+    warmup, own, label, label_bytes = [], [], [], []
+    for name in teachers:
+        t = flops[name]
+        a = t if settings.assistant == "teacher" else s
+        warmup.append(schedule.warmup_steps * schedule.batch_size * (3.0 * g + 2 * t))
+        generator = schedule.batch_size * (3.0 * g + 2 * t + 2 * a)
+        assistant = schedule.m_ga * schedule.batch_size * (g + t + 3.0 * a)
+        own.append(generator + assistant + schedule.m_s * schedule.share(parties) * g)
+        label.append(schedule.m_s * union * float(t))
+        label_bytes.append(BYTES * schedule.m_s * union * float(maps[name] + len(spec.classes)))
+    return Costs(
+        warmup_flops=tuple(warmup),
+        party_flops=tuple(own),
+        label_flops=tuple(label),
+        student_flops=schedule.m_s * union * 3.0 * s,
+        image_bytes=BYTES * schedule.m_s * union * float(spec.channels * spec.size**2),
+        label_bytes=tuple(label_bytes),
+        asked=schedule.labellers(parties) / parties,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Seconds:
+    """`Costs` on some hardware: measured, or from `Speeds`."""
+
+    party: tuple[float, ...]
+    label: tuple[float, ...]
+    student: float
+    images: float
+    """The union batches' way to the student."""
+    labels: tuple[float, ...]
+    """One teacher's outputs' way to the student."""
+    asked: float = 1.0
+
+
+def seconds(costs: Costs, party_rate: float, student_rate: float, store_rate: float) -> Seconds:
+    """`costs` at so many operations a second of a party's actor and of the student, and bytes of the
+    store."""
+    return Seconds(
+        party=tuple(one / party_rate for one in costs.party_flops),
+        label=tuple(one / party_rate for one in costs.label_flops),
+        student=costs.student_flops / student_rate,
+        images=costs.image_bytes / store_rate,
+        labels=tuple(one / store_rate for one in costs.label_bytes),
+        asked=costs.asked,
+    )
+
+
+def lanes(
+    time: Seconds, groups: Sequence[Sequence[int]], labelling: Labelling, workers: int = 1
+) -> list[float]:
+    """Seconds of work an iteration gives to the student (divided over its `workers`) and to each group of
+    parties."""
+    student, own = time.student / workers + time.images, list(time.party)
+    if labelling == "student":
+        student += time.asked * sum(time.label) / workers
+    else:
+        student += time.images + time.asked * sum(time.labels) / workers
+        own = [one + time.asked * label for one, label in zip(own, time.label, strict=True)]
+    return [student, *(sum(own[index] for index in members) for members in groups)]
+
+
+def iteration_seconds(work: Sequence[float], processors: float) -> float:
+    """Seconds between two iterations once the pipeline is full: the longest lane, or all work over all
+    processors where lanes have to share them."""
+    return max(max(work), sum(work) / processors)
+
+
+def faster_labelling(costs: Costs, plan: Plan, engine: EngineSettings) -> Labelling:
+    """Where the teachers' outputs are computed in less time; at the student unless the other is clearly
+    better."""
+
+    def rate(gpus: float) -> float:
+        return gpus * GPU_FLOPS if gpus > 0 else engine.threads * CPU_FLOPS
+
+    # Lanes without a GPU of their own share the machine's CPUs: more lanes than those are not faster.
+    on_gpu = plan.gpus > 0
+    party = min(rate(group.share.gpus) for group in plan.groups)
+    time = seconds(costs, party, rate(plan.students[0].gpus), STORE_BYTES)
+    groups = [group.members for group in plan.groups]
+    processors = len(plan.shares) if on_gpu else max(1.0, plan.cpus)
+    here, there = (
+        iteration_seconds(lanes(time, groups, labelling, len(plan.students)), processors)
+        for labelling in ("student", "parties")
+    )
+    return "parties" if there < MARGIN * here else "student"
+
+
+def _map_numbers(name: str, spec: ImageSpec) -> int:
+    """Numbers in the last convolutional map of one image."""
+    with torch.device("meta"):
+        network = build_network(name, spec).eval()
+        features = network.feature_map(torch.empty(1, spec.channels, spec.size, spec.size))
+    return features.numel()
