@@ -87,7 +87,6 @@ class StudentWorker:
     def _next(self, iteration: int) -> tuple[Batches, list[dict[str, float]]]:
         """The union of `iteration` and its parties' metrics; here already if the parties were fast enough."""
         ahead, self._ahead = self._ahead, None
-        self._feed.request(iteration)
         return ahead if ahead is not None else self._bring(iteration)
 
     def _look_ahead(self, iteration: int) -> None:
@@ -103,8 +102,12 @@ class StudentWorker:
         images = unite(outputs, self._student.device)
         metrics = [one for output in outputs for one in output["metrics"]]
         if self._student.teachers:
-            return LabelledHere(images, self._student, iteration), metrics
-        return LabelledByParties(images, self._student, iteration, self._groups), metrics
+            batches: Batches = LabelledHere(images, self._student, iteration)
+        else:
+            batches = LabelledByParties(images, self._student, iteration, self._groups)
+        # After the labels, which the parties then give before they make more images.
+        self._feed.request(iteration)
+        return batches, metrics
 
 
 StudentActor = ray.remote(concurrency_groups={"control": 1})(StudentWorker)

@@ -81,7 +81,8 @@ class EngineSettings(_Section):
     """A Ray cluster: 'auto' or 'host:port'. Empty: the RAY_ADDRESS of a submitted job, else a private one
     here."""
     prefetch: int = Field(1, ge=0)
-    """Iterations that the parties may run ahead of the student."""
+    """Iterations that the parties may run ahead of the one that the student has fetched; where they label, or
+    the student has a GPU, it fetches the next one before it is done with the last."""
     threads: int = Field(1, ge=1)
     """CPU threads of each party and of the student; part of what decides the bits of a result."""
     labelling: Literal["auto", "student", "parties"] = "auto"

@@ -1,0 +1,131 @@
+"""The Ray pipeline against the sequential loop: the same fusion, in turns, on the same cores.
+
+    python -m benchmarks.pipeline --network resnet20 --size 32 --iterations 4
+
+Both give the same bits. Iterations a second are counted after the first epoch, so neither start-up nor an
+empty
+pipeline counts. `overhead_fraction` is how much more CPU time Ray's processes take for an iteration than the
+sequential loop with one thread does.
+"""
+
+import os
+import statistics
+import time
+from typing import Any
+
+import psutil
+import torch
+
+from benchmarks.common import make_settings, make_teachers, parser, print_table, write_json
+from fusion.epoch import EpochReport
+from orchestrator.cluster import cluster, placed
+from orchestrator.config import EngineSettings
+from orchestrator.distributed import RayEngine
+from orchestrator.engines import Engine, Job
+from orchestrator.local import LocalEngine
+
+
+class Clock:
+    """An observer that notes time, CPU time and memory at the end of every epoch."""
+
+    def __init__(self) -> None:
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
+        self.memory: list[float] = []
+
+    def said(self, line: str) -> None:
+        """Not of interest."""
+
+    def advanced(self, phase: str, done: int, total: int) -> None:
+        """Not of interest."""
+
+    def student(self, weights: Any, iterations: int) -> None:
+        """Not of interest."""
+
+    def epoch(self, report: EpochReport) -> None:
+        """Called after the warm-up too."""
+        processes = _processes()
+        self.wall.append(time.perf_counter())
+        self.cpu.append(sum(process.cpu_times().user + process.cpu_times().system for process in processes))
+        workers = [process for process in processes if "Worker" in " ".join(process.cmdline()[:1])]
+        self.memory.append(sum(process.memory_full_info().uss for process in workers or processes) / 2**20)
+
+
+def main() -> None:
+    """Print the table."""
+    options = parser(__doc__)
+    options.add_argument("--network", default="resnet8")
+    options.add_argument("--size", type=int, default=8)
+    options.add_argument("--batch", type=int, default=64)
+    options.add_argument("--parties", type=int, default=2)
+    options.add_argument("--iterations", type=int, default=40, help="in an epoch; one epoch more goes ahead")
+    options.add_argument("--epochs", type=int, default=2)
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--labelling", default="auto", choices=["auto", "student", "parties"])
+    given = options.parse_args()
+    settings = make_settings(
+        given.network,
+        given.size,
+        given.batch,
+        epochs=given.epochs + 1,
+        iterations_per_epoch=given.iterations,
+    )
+    job = Job(
+        teachers=make_teachers(given.network, given.size, given.parties), settings=settings, evaluation=None
+    )
+    cores = len(os.sched_getaffinity(0))
+    engine = EngineSettings(labelling=given.labelling)
+    names = {"one thread": 1, f"{cores} threads": cores}
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in (*names, "ray")}
+    with cluster(engine), placed(given.parties, engine, print) as (plan, group):
+        for _ in range(given.repeats):
+            for name, threads in names.items():
+                results[name].append(_measure(LocalEngine(threads), job, given.iterations))
+            torch.set_num_threads(1)
+            results["ray"].append(_measure(RayEngine(engine, plan, group), job, given.iterations))
+    median = {
+        name: {key: statistics.median(one[key] for one in runs) for key in runs[0]}
+        for name, runs in results.items()
+    }
+    best = max(median[name]["iterations_per_s"] for name in names)
+    ratio = median["ray"]["iterations_per_s"] / best
+    overhead = median["ray"]["cpu_s"] / median["one thread"]["cpu_s"] - 1
+    what = f"{given.network}, {given.size} px, B = {given.batch}, K = {given.parties}"
+    print(f"{what}, {cores} cores, median of {given.repeats}\n")
+    print_table(
+        ["engine", "iterations/s", "CPU s an iteration", "MiB grown an epoch"],
+        [[name, *row.values()] for name, row in median.items()],
+    )
+    print(f"\nratio to the better sequential loop {ratio:.2f}, overhead of Ray {overhead:.1%} of its compute")
+    write_json(
+        given.json,
+        {
+            "what": what,
+            "cores": cores,
+            "ratio_to_sequential": ratio,
+            "overhead_fraction": overhead,
+            "engines": results,
+        },
+    )
+
+
+def _measure(engine: Engine, job: Job, iterations: int) -> dict[str, float]:
+    clock = Clock()
+    engine.fuse(job, clock)
+    after_first = slice(-job.settings.schedule.epochs, None)
+    wall, cpu, memory = clock.wall[after_first], clock.cpu[after_first], clock.memory[after_first]
+    counted = (len(wall) - 1) * iterations
+    return {
+        "iterations_per_s": counted / (wall[-1] - wall[0]),
+        "cpu_s": (cpu[-1] - cpu[0]) / counted,
+        "memory_mib_per_epoch": (memory[-1] - memory[0]) / (len(memory) - 1),
+    }
+
+
+def _processes() -> list[psutil.Process]:
+    this = psutil.Process()
+    return [this, *this.children(recursive=True)]
+
+
+if __name__ == "__main__":
+    main()
