@@ -30,7 +30,3 @@ class Feed:
         for ahead in range(self._requested, stop):
             self._in_flight[ahead] = [group.step.remote(ahead) for group in self._groups]
         self._requested = max(self._requested, stop)
-
-    def peek(self, iteration: int) -> list[Any]:
-        """The calls that will give `iteration`, if they are in flight already; asks for nothing."""
-        return self._in_flight.get(iteration, [])

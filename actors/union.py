@@ -1,6 +1,6 @@
 """The union batches of one iteration, from the object store to what the student learns from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from actors.party import Iteration
 from actors.process import as_tensor
 from fusion.labelling import label
 from fusion.networks import Prediction
-from fusion.student import Student
+from fusion.student import Student, View
 
 Targets = dict[int, Prediction]
 
@@ -30,16 +30,21 @@ def unite(outputs: Sequence[Iteration], device: torch.device) -> Tensor:
 
 
 class LabelledHere:
-    """Union batches that the student's own copies of the teachers label, one at a time."""
+    """Union batches that the student's own copies of the teachers label, one at a time.
 
-    def __init__(self, images: Tensor, student: Student, iteration: int) -> None:
+    `own` picks what this process learns from out of an augmented batch.
+    """
+
+    def __init__(self, images: Tensor, student: Student, view: View, own: Callable[[Tensor], Tensor]) -> None:
         self.images = images
         self._student = student
-        self._view = student.view(iteration)
+        self._view = view
+        self._own = own
 
     def batch(self, index: int) -> tuple[Tensor, Targets]:
         """Union batch `index`, augmented, and what the teachers say of it; to be called in order."""
         images, chosen = self._view.look(self.images[index])
+        images = self._own(images)
         teachers, compute = self._student.teachers, self._student.compute
         return images, {one: label(teachers[one], images, compute) for one in chosen}
 
@@ -48,13 +53,17 @@ class LabelledByParties:
     """Union batches that are augmented here and labelled by the actors in which the teachers live."""
 
     def __init__(
-        self, images: Tensor, student: Student, iteration: int, groups: Mapping[tuple[int, ...], Any]
+        self,
+        images: Tensor,
+        student: Student,
+        view: View,
+        own: Callable[[Tensor], Tensor],
+        groups: Mapping[tuple[int, ...], Any],
     ) -> None:
         self.images = images
         self._device = student.device
-        view = student.view(iteration)
         looks = [view.look(batch) for batch in images]
-        self._augmented = torch.stack([batch for batch, _ in looks])
+        self._augmented = torch.stack([own(batch) for batch, _ in looks])
         self._chosen = [chosen for _, chosen in looks]
         shared = ray.put(self._augmented.cpu().numpy())
         self._calls = [

@@ -41,12 +41,11 @@ class Student:
         device: torch.device,
     ) -> None:
         self.compute = compute
-        self.classifier = classifier
+        self.learner = Learner(classifier, vids, method)
         self.teachers = [frozen(teacher) for teacher in teachers]
         self.names = list(names)
         self.weights = list(weights)
-        self.vids = nn.ModuleList(vids)
-        for module in (classifier, self.vids, *self.teachers):
+        for module in (classifier, self.learner.vids, *self.teachers):
             compute.place(module, device)
         self.method = method
         self.schedule = schedule
@@ -55,12 +54,17 @@ class Student:
         self.device = device
         self.meter = Meter()
         self.lr = optimisation.student_lr
-        self.optimiser = optimisation.learner(
-            [*self.classifier.parameters(), *self.vids.parameters()], self.lr
-        )
+        self.optimiser = optimisation.learner(self.learner.parameters(), self.lr)
+        self.forward: nn.Module = self.learner
+        """`learner`, or what shares its work out over processes (`fusion.data_parallel`)."""
         self.seen: Tensor | None = None
         """The last union batch as the parties gave it."""
         self._view = self.view(0)
+
+    @property
+    def classifier(self) -> Classifier:
+        """The student itself."""
+        return self.learner.classifier
 
     def view(self, iteration: int) -> "View":
         """How the union batches of `iteration` (from 0) are looked at; does not depend on what was learnt."""
@@ -83,29 +87,24 @@ class Student:
 
         The weights w_k of the teachers that were asked are made to sum to one.
         """
-        self.classifier.train()
-        weights = {index: self.weights[index] for index in targets}
-        sum_of_weights = sum(weights.values())
-        weights = {index: weight / sum_of_weights for index, weight in weights.items()}
-        logits = [target.logits for target in targets.values()]
+        self.learner.train()
+        total_weight = sum(self.weights[index] for index in targets)
+        weights = {index: self.weights[index] / total_weight for index in targets}
         with self.compute.autocast(self.device):
-            prediction = self.classifier(images)
-            divergence = distillation(logits, prediction.logits, list(weights.values()), tau=self.method.tau)
-            objective = {"distill": Term(self.method.distill_weight, divergence)}
-            if self.method.beta > 0:
-                for index, target in targets.items():
-                    value = self.vids[index](prediction.features, target.features)
-                    weight = self.method.beta * weights[index]
-                    objective[f"{self.names[index]}/vid"] = Term(weight, value)
+            values, logits = self.forward(images, targets, weights)
+        objective = {"distill": Term(self.method.distill_weight, values["distill"])}
+        for index, weight in weights.items():
+            if index in values:
+                objective[f"{self.names[index]}/vid"] = Term(self.method.beta * weight, values[index])
         self.optimiser.zero_grad(set_to_none=True)
         total(objective).backward()
         self.optimiser.step()
         self.meter.add(unweighted(objective), "student/")
-        self._note_disagreement(targets, prediction.logits.detach())
+        self._note_disagreement(targets, logits.detach())
 
     def modules(self) -> dict[str, nn.Module]:
         """What the student trains, by role."""
-        return {"student": self.classifier.network, "vids": self.vids}
+        return {"student": self.classifier.network, "vids": self.learner.vids}
 
     def _note_disagreement(self, targets: Mapping[int, Prediction], student_logits: Tensor) -> None:
         """Eq. (5) with the student as critic, on each party's own images; only for the log (the paper's Fig.
@@ -115,6 +114,30 @@ class Student:
             own = target.logits.chunk(len(self.names))[index]
             value = adversarial(own, shares[index], tau=self.method.tau)
             self.meter.add({f"student/{self.names[index]}/adv": value})
+
+
+class Learner(nn.Module):
+    """What the student trains, as one module: the classifier and a VID part for every teacher."""
+
+    def __init__(self, classifier: Classifier, vids: Sequence[Vid], method: Dfmf) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.vids = nn.ModuleList(vids)
+        self.tau, self.with_vid = method.tau, method.beta > 0
+
+    def forward(
+        self, images: Tensor, targets: Mapping[int, Prediction], weights: Mapping[int, float]
+    ) -> tuple[dict[int | str, Tensor], Tensor]:
+        """The terms of Eq. (1), `distill` and by index each teacher's VID, and the student's logits."""
+        prediction = self.classifier(images)
+        logits = [target.logits for target in targets.values()]
+        values: dict[int | str, Tensor] = {
+            "distill": distillation(logits, prediction.logits, list(weights.values()), tau=self.tau)
+        }
+        if self.with_vid:
+            for index, target in targets.items():
+                values[index] = self.vids[index](prediction.features, target.features)
+        return values, prediction.logits
 
 
 class View:

@@ -50,7 +50,8 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         ray.init(
             address="local",
-            include_dashboard=False,
+            # Ray Train's clean-up asks the dashboard.
+            include_dashboard=engine.student_workers > 1,
             object_store_memory=PRIVATE_OBJECT_STORE_BYTES,
             runtime_env={"env_vars": variables},
             **common,

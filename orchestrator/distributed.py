@@ -1,7 +1,7 @@
 """The Ray engine: every party and the student an actor, the images through the object store."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import ray
@@ -13,8 +13,10 @@ from actors.party import PartyActor
 from actors.pretraining import PretrainingActor
 from actors.process import to_tensors
 from actors.student import StudentActor
+from actors.student_group import HubActor, train
 from fusion.epoch import EpochReport, party_metrics
 from fusion.pretraining import Recipe
+from fusion.teachers import TeacherCard
 from orchestrator.cluster import cluster, placed
 from orchestrator.config import EngineSettings
 from orchestrator.costs import count, faster_labelling
@@ -48,7 +50,7 @@ class RayEngine:
         self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced
     ) -> list[Weights]:
         """Side by side, as many at once as there are bundles."""
-        shares = self._plan.shares
+        shares = self._plan.placed
         total = len(lessons) * recipe.epochs
         trained: list[Weights] = []
         for first in range(0, len(lessons), len(shares)):
@@ -84,12 +86,16 @@ class RayEngine:
                 group.share.device,
                 threads,
             )
-            for bundle, group in enumerate(self._plan.groups, len(self._plan.students))
+            for bundle, group in enumerate(self._plan.groups, len(self._plan.placed) - len(self._plan.groups))
         }
         by_parties = self.labelling(job) == "parties"
+        teachers = [teacher.card for teacher in job.teachers] if by_parties else list(job.teachers)
+        if len(self._plan.students) > 1:
+            _warm_up(list(groups.values()), job, observer)
+            return self._on_workers(teachers, groups, job, observer)
         share = self._plan.students[0]
         student = StudentActor.options(**self._options(0, share)).remote(
-            [teacher.card for teacher in job.teachers] if by_parties else list(job.teachers),
+            teachers,
             job.settings,
             groups,
             self._settings.prefetch,
@@ -99,6 +105,47 @@ class RayEngine:
         )
         _warm_up(list(groups.values()), job, observer)
         return _main_phase(student, list(groups.values()), job, observer)
+
+    def _on_workers(
+        self,
+        teachers: Sequence[TeacherCard],
+        groups: Mapping[tuple[int, ...], Any],
+        job: Job,
+        observer: Observer,
+    ) -> Fused:
+        """The main phase with the student on several workers of Ray Train."""
+        workers, share = len(self._plan.students), self._plan.students[0]
+        schedule = job.settings.schedule
+        hub = HubActor.options(num_cpus=0).remote(
+            list(groups.values()), self._settings.prefetch, schedule.iterations, workers
+        )
+        lesson = {
+            "teachers": teachers,
+            "settings": job.settings,
+            "groups": dict(groups),
+            "prefetch": self._settings.prefetch,
+            "evaluation": job.evaluation,
+            "threads": self._settings.threads,
+            "hub": hub,
+        }
+        running = train.remote(lesson, workers, share.bundle, str(job.folder / "train"), "student")
+        state: dict[str, Any] = {}
+        finished = False
+        try:
+            while not finished:
+                finished = bool(ray.wait([running], timeout=POLL_SECONDS)[0])
+                done, posted = _get(hub.read.remote())
+                observer.advanced("fusion", done, schedule.iterations)
+                for report, state in posted:
+                    observer.epoch(report)
+                    observer.student(
+                        to_tensors(state["student"]), (report.epoch + 1) * schedule.iterations_per_epoch
+                    )
+            _get(running)
+        except KeyboardInterrupt:
+            return Fused(student={}, vids={}, parties=[], iterations=0, interrupted=True)
+        observer.advanced("fusion", schedule.iterations, schedule.iterations)
+        return _fused(state, list(groups.values()), schedule.iterations)
 
     def labelling(self, job: Job) -> Literal["student", "parties"]:
         """Where the teachers label: as configured, or where it should be faster."""
@@ -182,6 +229,10 @@ def _main_phase(student: Any, groups: Sequence[Any], job: Job, observer: Observe
             observer.student(to_tensors(state["student"]), done)
     except KeyboardInterrupt:
         return _halted(student)
+    return _fused(state, groups, schedule.iterations)
+
+
+def _fused(state: Mapping[str, Any], groups: Sequence[Any], iterations: int) -> Fused:
     of_groups = _get([group.weights.remote() for group in groups])
     return Fused(
         student=to_tensors(state["student"]),
@@ -191,7 +242,7 @@ def _main_phase(student: Any, groups: Sequence[Any], job: Job, observer: Observe
             for of_group in of_groups
             for roles in of_group
         ],
-        iterations=schedule.iterations,
+        iterations=iterations,
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from torch import Tensor
@@ -38,6 +39,8 @@ class Job:
     teachers: Sequence[Teacher]
     settings: FusionSettings
     evaluation: LabelledImages | None
+    folder: Path = Path("runs")
+    """Where checkpoints go; a path that all nodes see, if the student has workers on several."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

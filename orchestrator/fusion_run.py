@@ -124,7 +124,7 @@ class Run:
             student_spec(teachers),
             self.config.schedule.iterations_per_epoch,
         )
-        job = Job(teachers=teachers, settings=self.settings, evaluation=self.test)
+        job = Job(teachers=teachers, settings=self.settings, evaluation=self.test, folder=self.folder)
         try:
             fused = self.engine.fuse(job, recorder)
         except KeyboardInterrupt:

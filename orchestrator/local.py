@@ -76,7 +76,7 @@ class LocalEngine:
         fuse(parties, student, schedule, after)
         return Fused(
             student=student.classifier.network.state_dict(),
-            vids=student.vids.state_dict(),
+            vids=student.learner.vids.state_dict(),
             parties=[
                 {role: module.state_dict() for role, module in party.modules().items()} for party in parties
             ],

@@ -47,9 +47,15 @@ class Plan:
         return [*self.students, *(group.share for group in self.groups)]
 
     @property
+    def placed(self) -> list[Share]:
+        """What the run's placement group holds: all of them, but for several workers of the student, for
+        which Ray Train makes a group of its own."""
+        return self.shares if len(self.students) == 1 else [group.share for group in self.groups]
+
+    @property
     def bundles(self) -> list[dict[str, float]]:
         """The placement group's bundles."""
-        return [share.bundle for share in self.shares]
+        return [share.bundle for share in self.placed]
 
     @property
     def gpus(self) -> float:
