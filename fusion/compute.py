@@ -25,7 +25,9 @@ class Compute(Settings):
     )
     compile: bool = setting(
         False,
-        "Compile the networks with torch.compile: minutes at the start, faster iterations after it on a GPU.",
+        "Compile the networks with torch.compile: minutes at the start, meant for GPUs; on a CPU it needs a "
+        "C++ "
+        "compiler.",
     )
 
     def place(self, module: nn.Module, device: torch.device) -> nn.Module:

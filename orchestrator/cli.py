@@ -85,6 +85,39 @@ def fuse(
 
 
 @app.command()
+def submit(
+    run: Run,
+    overrides: Overrides = None,
+    address: Annotated[
+        str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The cluster's dashboard.")
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[
+        Path, typer.Option(help="What is sent; RUN and relative paths are looked up in it.")
+    ] = Path(),
+    exclude: Annotated[list[str] | None, typer.Option(help="A pattern of files not to send.")] = None,
+    wait: Annotated[bool, typer.Option(help="Show the job's output and wait for its end.")] = True,
+) -> None:
+    """Run a fusion as a job on a Ray cluster.
+
+    The same as `ray job submit --working-dir . -- python -m orchestrator fuse RUN`, with this code sent
+    along,
+    the size of what is sent checked first, and time to save when the job is stopped.
+    """
+    with _one_line_errors():
+        from orchestrator.submitting import submit as submit_run
+
+        submit_run(
+            run,
+            overrides or [],
+            address=address,
+            working_dir=working_dir.absolute(),
+            excludes=exclude or [],
+            follow=wait,
+            say=lambda line: print(line, flush=True),
+        )
+
+
+@app.command()
 def pretrain(run: Run, overrides: Overrides = None) -> None:
     """Train only the teachers that a configuration describes, and the gold standard.
 

@@ -14,6 +14,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from orchestrator.config import EngineSettings
 from orchestrator.errors import UserError
 from orchestrator.placement import Plan, plan_actors
+from orchestrator.versions import check_versions
 
 ROOT = Path(__file__).resolve().parent.parent
 PRIVATE_OBJECT_STORE_BYTES = 512 * 2**20
@@ -57,6 +58,8 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
             **common,
         )
     try:
+        if address:
+            check_versions()
         yield
     finally:
         ray.shutdown()
@@ -85,6 +88,7 @@ def placed(
     """
     total = ray.cluster_resources()
     plan = plan_actors(num_parties, engine, total.get("CPU", 0.0), total.get("GPU", 0.0))
+    _check_workers(plan, total.get("GPU", 0.0))
     patience = engine.wait_seconds if engine.address or os.environ.get("RAY_ADDRESS") else 0.0
     fits = plan.gpus <= total.get("GPU", 0.0) and plan.cpus <= total.get("CPU", 0.0)
     if not fits and patience == 0.0:
@@ -95,6 +99,16 @@ def placed(
         yield plan, group
     finally:
         remove_placement_group(group)
+
+
+def _check_workers(plan: Plan, gpus: float) -> None:
+    """Workers that are to average their gradients cannot share a GPU."""
+    workers, share = len(plan.students), plan.students[0]
+    if workers > 1 and 0 < share.gpus < 1:
+        raise UserError(
+            f"engine.student_workers: {workers} workers need a GPU each and the parties one more (or none: "
+            f"engine.gpus_per_party=0); the cluster has {gpus:g}"
+        )
 
 
 def _wait(group: PlacementGroup, plan: Plan, patience: float, say: Callable[[str], None]) -> None:

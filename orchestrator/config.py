@@ -177,6 +177,14 @@ class RunConfig(_Section):
             self.schedule.share(self.num_parties)
         except ValueError as error:
             raise ValueError(f"schedule.batch_size: {error}") from error
+        share, workers = self.schedule.share(self.num_parties), self.engine.student_workers
+        if share % workers:
+            raise ValueError(
+                f"engine.student_workers: {workers} workers cannot share the {share} images that each of the "
+                f"{self.num_parties} parties has in a batch of {self.schedule.batch_size}"
+            )
+        if workers > 1 and self.engine.mode == "local":
+            raise ValueError("engine.student_workers: more than 1 needs engine.mode 'ray'")
         try:
             self.fusion_settings().teacher_weights(self.num_parties)
         except ValueError as error:

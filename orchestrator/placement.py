@@ -83,7 +83,8 @@ def plan_actors(num_parties: int, engine: EngineSettings, cpus: float, gpus: flo
     workers = engine.student_workers
     student_gpus = engine.student_gpus
     if student_gpus is None:
-        student_gpus = 0.0 if gpus <= 0 else 1.0 if gpus >= workers + 1 else gpus / (2 * workers)
+        wanted = workers if engine.gpus_per_party == 0 else workers + 1
+        student_gpus = 0.0 if gpus <= 0 else 1.0 if gpus >= wanted else gpus / (2 * workers)
         student_gpus = math.floor(100 * student_gpus) / 100
     left = max(0.0, gpus - workers * student_gpus)
     if engine.gpus_per_party is not None:

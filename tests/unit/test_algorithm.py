@@ -269,3 +269,38 @@ def test_heterogeneous_networks_and_normalisations_fuse() -> None:
 def test_a_batch_smaller_than_the_parties_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot be split over 3"):
         Schedule(batch_size=2).share(3)
+
+
+def test_only_the_teachers_that_a_batch_asks_label_it_and_their_weights_sum_to_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import dataclasses
+
+    from fusion import student as student_module
+
+    schedule = dataclasses.replace(settings().schedule, teachers_per_batch=2)
+    _, learner = parties_and_student(4, schedule=schedule, weights=(1.0, 2.0, 0.0, 1.0))
+    asked: list[list[int]] = []
+    weights: list[list[float]] = []
+    original = student_module.distillation
+
+    def spy(
+        logits: list[torch.Tensor], student_logits: torch.Tensor, w: list[float], *, tau: float
+    ) -> object:
+        weights.append(w)
+        return original(logits, student_logits, w, tau=tau)
+
+    monkeypatch.setattr(student_module, "distillation", spy)
+    for iteration in range(8):
+        learner.begin_iteration(iteration % 4)
+        view = learner.view(iteration)
+        asked.append(view.look(torch.rand(12, 1, 8, 8))[1])
+        learner.update(torch.rand(12, 1, 8, 8))
+    assert all(len(chosen) == 2 and 2 not in chosen for chosen in asked)  # Teacher 2 has no weight.
+    assert {tuple(chosen) for chosen in asked} == {(0, 1), (0, 3), (1, 3)}
+    assert all(sum(w) == pytest.approx(1) for w in weights)
+    assert {tuple(round(one, 3) for one in w) for w in weights} <= {
+        (0.333, 0.667),
+        (0.5, 0.5),
+        (0.667, 0.333),
+    }

@@ -28,6 +28,7 @@ from orchestrator.placement import plan_actors
         # A student of several workers: a GPU each where that leaves one for the parties.
         (2, 16, 4, {"student_workers": 2}, (1, 1), [1, 1], (1, 1)),
         (2, 16, 3, {"student_workers": 2}, (1, 1), [2], (1, 1)),
+        (2, 16, 2, {"student_workers": 2, "gpus_per_party": 0.0}, (1, 1), [1, 1], (1, 0)),
         # Many parties on few CPUs; more CPUs than parties.
         (9, 1, 0, {}, (0.5, 0), [9], (0.5, 0)),
         (300, 64, 0, {}, (0.5, 0), [4, 5, 5], (0.5, 0)),
@@ -61,6 +62,12 @@ def test_what_is_shared_out_always_fits() -> None:
                     assert plan.cpus <= cpus + 1e-9
                     assert plan.gpus <= gpus + 1e-9
                     assert all(share.gpus > 0 for share in plan.shares) == (gpus > 0)
+
+
+def test_ray_train_places_several_workers_itself() -> None:
+    plan = plan_actors(2, EngineSettings(student_workers=2), 8, 0)
+    assert len(plan.shares) == 4
+    assert plan.bundles == [{"CPU": 1.0}, {"CPU": 1.0}]
 
 
 def test_bundles_name_only_what_is_reserved_and_the_student_comes_first() -> None:

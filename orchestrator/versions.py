@@ -1,0 +1,65 @@
+"""Whether all nodes of a cluster run the same code."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from orchestrator.errors import UserError
+
+DECIDES_BITS = ("torch", "torchvision", "numpy", "ray")
+NODE_SECONDS = 60.0
+
+
+def versions() -> dict[str, str]:
+    """What runs in this process: Python, the libraries that a result depends on, and a hash of our own
+    code."""
+    found = {"python": platform.python_version()}
+    for name in DECIDES_BITS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    digest = hashlib.sha256()
+    for package in ("fusion", "actors", "orchestrator"):
+        folder = Path(__file__).resolve().parents[1] / package
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
+    return found | {"dfmf": digest.hexdigest()[:12]}
+
+
+def differences(here: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """A line for every node and version that is not the one of this process."""
+    return [
+        f"node {node} has {name} {theirs.get(name, 'missing')}, the driver {mine}"
+        for node, theirs in nodes.items()
+        for name, mine in here.items()
+        if theirs.get(name) != mine
+    ]
+
+
+def check_versions() -> None:
+    """Ask every living node; an actor on a node with other versions would give other bits, or break later.
+
+    Raises:
+        UserError: a node differs, or does not answer.
+    """
+    ask = ray.remote(num_cpus=0, max_retries=0)(versions)
+    calls = {
+        str(node["NodeManagerAddress"]): ask.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote()
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    _, silent = ray.wait(list(calls.values()), num_returns=len(calls), timeout=NODE_SECONDS)
+    quiet = [node for node, call in calls.items() if call in silent]
+    if quiet:
+        raise UserError(f"engine.address: no answer from {', '.join(quiet)} within {NODE_SECONDS:.0f} s")
+    wrong = differences(versions(), {node: ray.get(call) for node, call in calls.items()})
+    if wrong:
+        raise UserError("engine.address: " + "; ".join(wrong))

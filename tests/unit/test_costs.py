@@ -1,0 +1,66 @@
+"""The model of a run's speed: worked by hand, and what it chooses."""
+
+import pytest
+
+from fusion.evaluation import forward_flops
+from fusion.generator import Generator
+from fusion.networks import build_network
+from orchestrator.config import EngineSettings
+from orchestrator.costs import Seconds, count, faster_labelling, iteration_seconds, lanes
+from orchestrator.placement import plan_actors
+from tests.tiny import SPEC, settings
+
+TIME = Seconds(party=(4.0, 6.0), label=(1.0, 2.0), student=10.0, images=0.5, labels=(0.25, 0.25))
+
+
+def test_lanes_are_the_work_of_each_actor() -> None:
+    assert lanes(TIME, [(0,), (1,)], "student") == [10 + 0.5 + 3, 4, 6]
+    assert lanes(TIME, [(0, 1)], "student") == [13.5, 10]
+    assert lanes(TIME, [(0,), (1,)], "parties") == [10 + 0.5 + 0.5 + 0.5, 5, 8]
+    assert lanes(TIME, [(0,), (1,)], "student", workers=2) == [5 + 0.5 + 1.5, 4, 6]
+
+
+def test_an_iteration_takes_the_longest_lane_or_all_work_over_all_processors() -> None:
+    assert iteration_seconds([5.0, 3.0, 3.0], 3) == 5.0
+    assert iteration_seconds([5.0, 3.0, 3.0], 2) == 5.5
+
+
+def test_the_counts_are_those_of_algorithm_1() -> None:
+    chosen = settings()
+    schedule, image = chosen.schedule, (1, SPEC.channels, SPEC.size, SPEC.size)
+    costs = count(chosen, SPEC, ["resnet8-w8", "resnet20"])
+    g = forward_flops(Generator(chosen.generator, SPEC), (1, chosen.generator.latent_dim))
+    s, t = (forward_flops(build_network(name, SPEC), image) for name in ("resnet8-w8", "resnet20"))
+    union = schedule.m_s * 12
+    assert costs.label_flops == (union * s, union * t)
+    assert costs.student_flops == union * 3 * s
+    # A forward and a backward pass to the images through teacher and assistant, both to the generator's
+    # weights; for each assistant update a pass of generator and teacher and both ways of the assistant.
+    own = 12 * (3 * g + 4 * t) + schedule.m_ga * 12 * (g + 4 * t) + schedule.m_s * 6 * g
+    assert costs.party_flops[1] == own
+    assert costs.image_bytes == union * 64 * 4
+    assert costs.label_bytes[0] == union * 4 * (32 * 2 * 2 + 4)
+
+
+@pytest.mark.parametrize(
+    ("parties", "cpus", "gpus", "expected"),
+    [
+        # A GPU for each of many parties: the student would be the slowest with all teachers beside it.
+        (8, 32, 9, "parties"),
+        # Everything on one device: labels would only travel.
+        (2, 16, 1, "student"),
+        (2, 2, 0, "student"),
+        (8, 2, 0, "student"),
+    ],
+)
+def test_who_labels_by_default(parties: int, cpus: float, gpus: float, expected: str) -> None:
+    import dataclasses
+
+    chosen = dataclasses.replace(
+        settings(), schedule=dataclasses.replace(settings().schedule, batch_size=256, m_s=10, m_ga=5)
+    )
+    spec = dataclasses.replace(SPEC, size=32, channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
+    chosen = dataclasses.replace(chosen, student="resnet18")
+    costs = count(chosen, spec, ["resnet18"] * parties)
+    engine = EngineSettings()
+    assert faster_labelling(costs, plan_actors(parties, engine, cpus, gpus), engine) == expected

@@ -1,0 +1,67 @@
+"""A student on two processes learns what one process learns."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from fusion.assembly import build_student
+from fusion.augmentation import Augmentation
+from fusion.data_parallel import distribute, mean_over_processes, shard
+from fusion.labelling import label
+from tests.tiny import CPU, settings, teacher
+
+TEACHERS = [teacher(0), teacher(1)]
+CHOSEN = settings(augmentation=Augmentation())
+WORLD = 2
+
+
+def unions() -> list[torch.Tensor]:
+    stream = torch.Generator().manual_seed(0)
+    return [torch.rand(12, 1, 8, 8, generator=stream) for _ in range(4)]
+
+
+def learn(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
+    student = build_student(TEACHERS, CHOSEN, CPU)
+    distribute(student)
+    for iteration, images in enumerate(unions()):
+        student.begin_iteration(iteration % 4)
+        looked, chosen = student.view(iteration % 4).look(images)
+        own = shard(looked, 2, rank, WORLD)
+        student.learn(own, {one: label(student.teachers[one], own, student.compute) for one in chosen})
+    metrics = mean_over_processes(student.meter.take())
+    state = {name: value.detach() for name, value in student.learner.state_dict().items()}
+    torch.save((state, metrics), Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_learn_what_one_learns() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(learn, args=(folder,), nprocs=WORLD)
+        results = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+    student = build_student(TEACHERS, CHOSEN, CPU)
+    for iteration, images in enumerate(unions()):
+        student.begin_iteration(iteration % 4)
+        student.update(images)
+    expected, metrics = student.learner.state_dict(), student.meter.take()
+    for state, means in results:
+        for name, value in state.items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5)
+        assert means.keys() == metrics.keys()
+        torch.testing.assert_close(
+            torch.tensor(list(means.values())), torch.tensor(list(metrics.values())), rtol=1e-4, atol=1e-5
+        )
+    # Both processes are in step to the last bit.
+    assert all(torch.equal(value, results[1][0][name]) for name, value in results[0][0].items())
+
+
+def test_every_process_gets_its_part_of_every_partys_images() -> None:
+    images = torch.arange(12.0).view(12, 1, 1, 1)
+    assert shard(images, 2, 0, 3).flatten().tolist() == [0, 1, 6, 7]
+    assert shard(images, 2, 2, 3).flatten().tolist() == [4, 5, 10, 11]
+    stacked = images.expand(4, 12, 1, 1, 1)
+    assert shard(stacked, 3, 1, 2)[3].flatten().tolist() == [2, 3, 6, 7, 10, 11]
