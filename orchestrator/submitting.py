@@ -2,6 +2,7 @@
 
 import asyncio
 import fnmatch
+import logging
 import os
 import shlex
 import subprocess
@@ -39,6 +40,7 @@ def submit(
     check_upload(working_dir, excludes)
     from ray.job_submission import JobStatus, JobSubmissionClient
 
+    logging.disable(logging.WARNING)  # Ray's own account of the upload.
     try:
         client = JobSubmissionClient(address)
         job = client.submit_job(

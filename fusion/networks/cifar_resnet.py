@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusion.networks.classifier import Network
+from fusion.networks.classifier import Network, initialise_convolutions
 
 
 class _Block(nn.Module):
@@ -45,9 +45,7 @@ class CifarResNet(Network):
         self.layer1, self.layer2, self.layer3 = stages
         self.feature_channels = 4 * width
         self.fc = nn.Linear(self.feature_channels, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise_convolutions(self)
 
     def feature_map(self, images: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)

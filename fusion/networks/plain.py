@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusion.networks.classifier import Network
+from fusion.networks.classifier import Network, initialise_convolutions
 
 
 class PlainNetwork(Network):
@@ -15,9 +15,7 @@ class PlainNetwork(Network):
         self.feature_channels = feature_channels
         self.hidden = nn.Linear(feature_channels, hidden)
         self.fc = nn.Linear(hidden, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise_convolutions(self)
 
     def feature_map(self, images: Tensor) -> Tensor:
         return self.features(images)  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.models.resnet import ResNet as TorchvisionResNet
 
-from fusion.networks.classifier import Network
+from fusion.networks.classifier import Network, initialise_convolutions
 
 CIFAR_STEM_MAX_SIZE = 64
 """Up to this image size a large ResNet gets the CIFAR stem: a 3x3 convolution with stride 1 and no
@@ -46,7 +46,7 @@ class ResNet(TorchvisionResNet, Network):  # type: ignore[misc]  # torchvision h
         elif channels != 3:
             self.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         if small or channels != 3:
-            nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+            initialise_convolutions(self.conv1)
 
     def feature_map(self, images: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))

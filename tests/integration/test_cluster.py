@@ -14,7 +14,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from tests.tiny import tiny_run
 
@@ -28,7 +30,9 @@ RESULTS = ("student.safetensors", "teachers/party-0.safetensors", "parties/party
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **more}
+    """As in an activated virtual environment, in which a job's `python` is found."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "120", **more}
 
 
 def config_file(folder: Path, **changes: object) -> Path:
@@ -64,12 +68,36 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         process = subprocess.Popen(
             command, env=environment(**TOKEN), cwd=folder, stdout=log, stderr=subprocess.STDOUT
         )
-    deadline = time.monotonic() + 120
-    while "Ray runtime started" not in (folder / "log").read_text():
-        assert process.poll() is None, (folder / "log").read_text()
-        assert time.monotonic() < deadline, (folder / "log").read_text()
-        time.sleep(0.5)
+    started(process, folder / "log")
     yield
+    stop(process)
+
+
+@pytest.fixture(scope="module")
+def second_node(head: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Another node of that cluster, with its own raylet and object store."""
+    folder = tmp_path_factory.mktemp("node")
+    # A folder of its own: a raylet clears away packages that nobody on its node uses any more.
+    command = [RAY, "start", f"--address={ADDRESS}", "--block", "--num-cpus=4", "--disable-usage-stats"]
+    command += ["--temp-dir", str(folder)]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, env=environment(**TOKEN), cwd=folder, stdout=log, stderr=subprocess.STDOUT
+        )
+    started(process, folder / "log")
+    yield
+    stop(process)
+
+
+def started(process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while "Ray runtime started" not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.5)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
     family = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     process.wait(timeout=60)
@@ -133,7 +161,16 @@ def test_no_cluster_at_the_address_is_one_line(tmp_path: Path) -> None:
     assert not list((tmp_path / "runs").glob("*"))
 
 
-def test_a_submitted_job_runs_and_leaves_its_results(head: None, reference: Path, tmp_path: Path) -> None:
+def submit(path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "orchestrator", "submit", path.name, *overrides, "--address", DASHBOARD]
+    return subprocess.run(
+        command, env=environment(**TOKEN), cwd=path.parent, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_a_job_submitted_with_rays_own_command_runs_and_leaves_its_results(
+    head: None, reference: Path, tmp_path: Path
+) -> None:
     run = config_file(tmp_path, engine={"mode": "ray"})
     done = subprocess.run(
         [
@@ -149,6 +186,55 @@ def test_a_submitted_job_runs_and_leaves_its_results(head: None, reference: Path
     assert "fused student" in done.stdout
     assert json.loads((tmp_path / "runs" / "one" / "summary.json").read_text())["status"] == "finished"
     assert same_bits(tmp_path / "runs" / "one", reference)
+
+
+def test_dfmf_submit_sends_the_code_along_and_spreads_over_nodes(
+    second_node: None, reference: Path, tmp_path: Path
+) -> None:
+    done = submit(config_file(tmp_path), "engine.mode=ray", "engine.placement=SPREAD")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "submitted as raysubmit_" in done.stdout
+    assert "fused student" in done.stdout
+    assert same_bits(tmp_path / "runs" / "one", reference)
+
+
+def test_dfmf_submit_has_the_exit_code_and_the_log_of_a_failed_job(head: None, tmp_path: Path) -> None:
+    done = submit(config_file(tmp_path), "engine.mode=ray", "method.alpha=-1")
+    assert done.returncode == 1
+    assert "method.alpha: must be at least 0 (got -1.0)" in done.stdout
+    assert "failed, exit code 2" in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_no_dashboard_at_the_address_is_one_line(tmp_path: Path) -> None:
+    path = config_file(tmp_path)
+    command = [sys.executable, "-m", "orchestrator", "submit", path.name, "--address", "http://127.0.0.1:1"]
+    done = subprocess.run(
+        command, env=environment(), cwd=path.parent, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("--address: http://127.0.0.1:1: ")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_a_student_on_several_workers_learns_what_one_learns(tmp_path: Path) -> None:
+    # Few updates: rounding differs, and grows with every update.
+    short = ("schedule.epochs=2", "schedule.iterations_per_epoch=1", "schedule.m_s=2")
+    path, alone = config_file(tmp_path / "workers"), config_file(tmp_path / "alone")
+    fast = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
+    done = fuse(path, "engine.mode=ray", "engine.student_workers=2", *short, env=environment(**fast))
+    assert done.returncode == 0, done.stderr
+    assert fuse(alone, *short, env=environment()).returncode == 0
+    folder, reference = (one.parent / "runs" / "one" for one in (path, alone))
+    ours, theirs = (load_file(one / "student.safetensors") for one in (folder, reference))
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-4)
+    # The parties never look at the student, so theirs are the same bits.
+    assert all((folder / name).read_bytes() == (reference / name).read_bytes() for name in RESULTS[1:])
+    kept = list((folder / "train").rglob("student.safetensors"))
+    assert len(kept) == 1
+    names = load_file(kept[0]).keys()
+    assert any(name.startswith("momentum/") for name in names)
 
 
 def test_a_lost_party_is_one_line_and_the_last_epoch_is_kept(tmp_path: Path) -> None:
