@@ -61,6 +61,7 @@ def main() -> None:
     options.add_argument("--iterations", type=int, default=40, help="in an epoch; one epoch more goes ahead")
     options.add_argument("--epochs", type=int, default=2)
     options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--memory", action="store_true", help="only Ray: does its memory grow?")
     options.add_argument("--labelling", default="auto", choices=["auto", "student", "parties"])
     given = options.parse_args()
     settings = make_settings(
@@ -75,7 +76,7 @@ def main() -> None:
     )
     cores = len(os.sched_getaffinity(0))
     engine = EngineSettings(labelling=given.labelling)
-    names = {"one thread": 1, f"{cores} threads": cores}
+    names = {} if given.memory else {"one thread": 1, f"{cores} threads": cores}
     results: dict[str, list[dict[str, float]]] = {name: [] for name in (*names, "ray")}
     with cluster(engine), placed(given.parties, engine, print) as (plan, group):
         for _ in range(given.repeats):
@@ -87,26 +88,24 @@ def main() -> None:
         name: {key: statistics.median(one[key] for one in runs) for key in runs[0]}
         for name, runs in results.items()
     }
-    best = max(median[name]["iterations_per_s"] for name in names)
-    ratio = median["ray"]["iterations_per_s"] / best
-    overhead = median["ray"]["cpu_s"] / median["one thread"]["cpu_s"] - 1
     what = f"{given.network}, {given.size} px, B = {given.batch}, K = {given.parties}"
     print(f"{what}, {cores} cores, median of {given.repeats}\n")
     print_table(
         ["engine", "iterations/s", "CPU s an iteration", "MiB grown an epoch"],
         [[name, *row.values()] for name, row in median.items()],
     )
+    numbers: dict[str, Any] = {"what": what, "cores": cores, "engines": results}
+    if not given.memory:
+        numbers |= _compare(median, list(names))
+    write_json(given.json, numbers)
+
+
+def _compare(median: dict[str, dict[str, float]], names: list[str]) -> dict[str, float]:
+    best = max(median[name]["iterations_per_s"] for name in names)
+    ratio = median["ray"]["iterations_per_s"] / best
+    overhead = median["ray"]["cpu_s"] / median["one thread"]["cpu_s"] - 1
     print(f"\nratio to the better sequential loop {ratio:.2f}, overhead of Ray {overhead:.1%} of its compute")
-    write_json(
-        given.json,
-        {
-            "what": what,
-            "cores": cores,
-            "ratio_to_sequential": ratio,
-            "overhead_fraction": overhead,
-            "engines": results,
-        },
-    )
+    return {"ratio_to_sequential": ratio, "overhead_fraction": overhead}
 
 
 def _measure(engine: Engine, job: Job, iterations: int) -> dict[str, float]:
