@@ -9,6 +9,9 @@ from pathlib import Path
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+import actors
+import fusion
+import orchestrator
 from orchestrator.errors import UserError
 
 DECIDES_BITS = ("torch", "torchvision", "numpy", "ray")
@@ -25,8 +28,8 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "missing"
     digest = hashlib.sha256()
-    for package in ("fusion", "actors", "orchestrator"):
-        folder = Path(__file__).resolve().parents[1] / package
+    for package in (fusion, actors, orchestrator):  # Each may have been sent to a folder of its own.
+        folder = Path(package.__path__[0])
         for file in sorted(folder.rglob("*.py")):
             digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
     return found | {"dfmf": digest.hexdigest()[:12]}
