@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.config import RunConfig
-from orchestrator.distributed import ActorLost, ray_engine
+from orchestrator.distributed import ray_engine
 from orchestrator.engines import Engine
 from orchestrator.environment import environment
 from orchestrator.errors import Interrupted, RunFailed, UserError
@@ -27,6 +27,7 @@ from orchestrator.teachers import (
     without_teachers,
 )
 from orchestrator.tracking import Tracker, flat
+from orchestrator.waiting import ActorLost
 
 
 def fuse(run: str | Mapping[str, Any], *overrides: str, console: Console | None = None) -> FusionResult:
