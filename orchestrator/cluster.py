@@ -88,7 +88,7 @@ def placed(
     """
     total = ray.cluster_resources()
     plan = plan_actors(num_parties, engine, total.get("CPU", 0.0), total.get("GPU", 0.0))
-    _check_workers(plan, total.get("GPU", 0.0))
+    check_workers(plan, total.get("GPU", 0.0))
     patience = engine.wait_seconds if engine.address or os.environ.get("RAY_ADDRESS") else 0.0
     fits = plan.gpus <= total.get("GPU", 0.0) and plan.cpus <= total.get("CPU", 0.0)
     if not fits and patience == 0.0:
@@ -101,7 +101,7 @@ def placed(
         remove_placement_group(group)
 
 
-def _check_workers(plan: Plan, gpus: float) -> None:
+def check_workers(plan: Plan, gpus: float) -> None:
     """Workers that are to average their gradients cannot share a GPU."""
     workers, share = len(plan.students), plan.students[0]
     if workers > 1 and 0 < share.gpus < 1:

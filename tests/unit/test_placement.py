@@ -1,6 +1,8 @@
 import pytest
 
+from orchestrator.cluster import check_workers
 from orchestrator.config import EngineSettings
+from orchestrator.errors import UserError
 from orchestrator.placement import plan_actors
 
 
@@ -74,3 +76,30 @@ def test_bundles_name_only_what_is_reserved_and_the_student_comes_first() -> Non
     plan = plan_actors(2, EngineSettings(student_gpus=1.0, gpus_per_party=0.0), 3, 1)
     assert plan.bundles == [{"CPU": 1.0, "GPU": 1.0}, {"CPU": 1.0}, {"CPU": 1.0}]
     assert (plan.students[0].device, plan.groups[0].share.device) == ("cuda", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "engine", "refused"),
+    [
+        (2.0, {"student_workers": 2}, True),
+        (1.0, {"student_workers": 3}, True),
+        (3.0, {"student_workers": 2}, False),
+        (2.0, {"student_workers": 2, "gpus_per_party": 0.0}, False),
+        (0.0, {"student_workers": 2}, False),
+        (1.0, {}, False),
+    ],
+)
+def test_more_student_workers_than_gpus_are_refused(
+    gpus: float, engine: dict[str, float], refused: bool
+) -> None:
+    plan = plan_actors(2, EngineSettings(**engine), 16, gpus)  # type: ignore[arg-type]
+    if not refused:
+        check_workers(plan, gpus)
+        return
+    with pytest.raises(UserError) as caught:
+        check_workers(plan, gpus)
+    workers = int(engine["student_workers"])
+    assert str(caught.value) == (
+        f"engine.student_workers: {workers} workers need a GPU each and the parties one more (or none: "
+        f"engine.gpus_per_party=0); the cluster has {gpus:g}"
+    )
