@@ -64,11 +64,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         *("--port=26379", "--dashboard-port=28265", "--dashboard-agent-listen-port=25365"),
         "--ray-client-server-port=21001",
     ]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, env=environment(**TOKEN), cwd=folder, stdout=log, stderr=subprocess.STDOUT
-        )
-    started(process, folder / "log")
+    process = start(command, folder)
     yield
     stop(process)
 
@@ -80,13 +76,18 @@ def second_node(head: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     # A folder of its own: a raylet clears away packages that nobody on its node uses any more.
     command = [RAY, "start", f"--address={ADDRESS}", "--block", "--num-cpus=4", "--disable-usage-stats"]
     command += ["--temp-dir", str(folder)]
+    process = start(command, folder)
+    yield
+    stop(process)
+
+
+def start(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             command, env=environment(**TOKEN), cwd=folder, stdout=log, stderr=subprocess.STDOUT
         )
     started(process, folder / "log")
-    yield
-    stop(process)
+    return process
 
 
 def started(process: subprocess.Popen[bytes], log: Path) -> None:
