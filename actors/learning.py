@@ -2,85 +2,97 @@
 
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import ray
 
+from actors.feed import Members, Source
 from actors.party import Iteration
+from actors.repairs import LOST, Halted
 from actors.union import LabelledByParties, LabelledHere, unite
 from fusion.data.labelled import LabelledImages
 from fusion.data_parallel import mean_over_processes, shard
 from fusion.epoch import EpochReport, epoch_report, party_metrics
+from fusion.health import Limits, check_epoch, check_iteration
 from fusion.student import Student
 
 Batches: TypeAlias = LabelledHere | LabelledByParties
-
-
-class Source(Protocol):
-    """Where the parties' images come from: `actors.feed.Feed`, or one that several processes share."""
-
-    def request(self, iteration: int) -> None:
-        """Have `iteration` and the ones after it in flight, as far as the run prefetches."""
-
-    def take(self, iteration: int) -> list[Any]:
-        """The calls that give `iteration`, one a group of parties."""
+Records: TypeAlias = Sequence[Mapping[str, float]]
 
 
 class Learning:
     """Takes `student` through the main phase; as process `rank` of `world` it learns from its share of each
-    batch."""
+    batch. The student has had `done` iterations, of which `records` are those of the epoch in work."""
 
     def __init__(
         self,
         student: Student,
-        groups: Mapping[tuple[int, ...], Any],
+        groups: Mapping[Members, Any],
         source: Source,
         prefetch: int,
         evaluation: LabelledImages | None,
+        limits: Limits,
         halt: threading.Event,
+        done: int = 0,
+        records: Records = (),
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.done = 0
+        self.done = done
         """Iterations that are finished."""
+        self.records = [dict(one) for one in records]
+        """Metrics of those of the epoch in work."""
         self._student = student
         self._schedule = student.schedule
         self._groups = dict(groups)
         self._source = source
         self._evaluation = evaluation
+        self._limits = limits
         self._halt = halt
         self._rank, self._world = rank, world
-        self._coming: list[Any] | None = None
         self._ahead: tuple[Batches, list[dict[str, float]]] | None = None
         # Worth it where the parties label meanwhile, or a copy to the device can run beside the updates.
         self._looks_ahead = prefetch > 0 and (not student.teachers or student.device.type == "cuda")
 
-    def epoch(self, epoch: int) -> EpochReport | None:
-        """The iterations of `epoch` (from 0), in order; None if it was halted on the way."""
-        records = []
-        first = epoch * self._schedule.iterations_per_epoch
-        for iteration in range(first, first + self._schedule.iterations_per_epoch):
+    def iteration(self) -> None:
+        """The next iteration.
+
+        Raises:
+            Halted: the run is to stop, and this iteration would have had to wait.
+            Diverged: its numbers are no good.
+        """
+        iteration = self.done
+        started = time.perf_counter()
+        union, metrics = self._next(iteration)
+        waited = time.perf_counter() - started
+        self._student.begin_iteration(iteration)
+        for batch in range(self._schedule.m_s):
+            self._look_ahead(iteration + 1)
             started = time.perf_counter()
-            union, metrics = self._next(iteration)
-            waited = time.perf_counter() - started
-            self._student.begin_iteration(iteration)
-            for batch in range(self._schedule.m_s):
-                if self._halt.is_set():
-                    return None
-                self._look_ahead(iteration + 1)
-                started = time.perf_counter()
-                images, targets = union.batch(batch)
-                waited += time.perf_counter() - started
-                self._student.seen = union.images[batch]
-                self._student.learn(images, targets)
-            self.done = iteration + 1
-            learnt = self._student.meter.take()
-            if self._world > 1:
-                learnt = mean_over_processes(learnt)
-            records.append(party_metrics(self._student.names, metrics) | learnt)
-            records[-1]["engine/wait_seconds"] = waited
-        return epoch_report(epoch, records, self._student, self._evaluation)
+            images, targets = union.batch(batch)
+            waited += time.perf_counter() - started
+            self._student.seen = union.images[batch]
+            self._student.learn(images, targets)
+        learnt = self._student.meter.take()
+        if self._world > 1:
+            learnt = mean_over_processes(learnt)
+        record = party_metrics(self._student.names, metrics) | learnt
+        check_iteration(record, iteration, self._limits)
+        self.records.append(record | {"engine/wait_seconds": waited})
+        self.done = iteration + 1
+
+    def report(self) -> EpochReport:
+        """What there is to say after the last iteration of an epoch.
+
+        Raises:
+            Diverged: its numbers are no good.
+        """
+        epoch = self.done // self._schedule.iterations_per_epoch - 1
+        report = epoch_report(epoch, self.records, self._student, self._evaluation)
+        check_epoch(report.metrics, epoch, self.done - 1, self._limits)
+        self.records = []
+        return report
 
     def _next(self, iteration: int) -> tuple[Batches, list[dict[str, float]]]:
         """The union of `iteration` and its parties' metrics; here already if the parties were fast enough."""
@@ -88,22 +100,19 @@ class Learning:
         if ahead is not None:
             return ahead
         self._source.request(iteration)
-        calls = self._coming or self._source.take(iteration)
-        return self._bring(iteration, calls)
+        return self._bring(iteration)
 
     def _look_ahead(self, iteration: int) -> None:
         """Bring the next iteration's images here, or send them to be labelled, once the parties have made
         them."""
         if not self._looks_ahead or self._ahead is not None or iteration >= self._schedule.iterations:
             return
-        if self._coming is None:
-            self._coming = self._source.take(iteration)
-        if not ray.wait(self._coming, num_returns=len(self._coming), timeout=0)[1]:
-            self._ahead = self._bring(iteration, self._coming)
+        calls = list(self._source.calls(iteration).values())
+        if not ray.wait(calls, num_returns=len(calls), timeout=0)[1]:
+            self._ahead = self._bring(iteration)
 
-    def _bring(self, iteration: int, calls: list[Any]) -> tuple[Batches, list[dict[str, float]]]:
-        self._coming = None
-        outputs: list[Iteration] = ray.get(calls)
+    def _bring(self, iteration: int) -> tuple[Batches, list[dict[str, float]]]:
+        outputs = self._fetch(iteration)
         assert all(output["iteration"] == iteration for output in outputs)
         view = self._student.view(iteration)
         parties, rank, world = len(self._student.names), self._rank, self._world
@@ -116,7 +125,23 @@ class Learning:
         if self._student.teachers:
             batches = LabelledHere(images, self._student, view, own)
         else:
-            batches = LabelledByParties(images, self._student, view, own, self._groups)
+            batches = LabelledByParties(images, self._student, view, own, self._groups, self._source)
         # After the labels, which the parties then give before they make more images.
         self._source.request(iteration)
         return batches, [one for output in outputs for one in output["metrics"]]
+
+    def _fetch(self, iteration: int) -> list[Iteration]:
+        """What every group gave; a group that is lost is waited for until it gives the same again."""
+        arrived: dict[Members, Iteration] = {}
+        while missing := [one for one in self._groups if one not in arrived]:
+            calls = self._source.calls(iteration)
+            ready = ray.wait([calls[one] for one in missing], num_returns=len(missing), timeout=0.5)[0]
+            if self._halt.is_set() and not ready:
+                raise Halted
+            for members in [one for one in missing if calls[one] in ready]:
+                try:
+                    arrived[members] = ray.get(calls[members])
+                except LOST as error:
+                    self._source.lost(members, error)
+        self._source.taken(iteration)
+        return [arrived[members] for members in self._groups]

@@ -11,63 +11,98 @@ import ray.train
 import ray.train.torch
 from safetensors.torch import save_file
 
-from actors.feed import Feed
+from actors.feed import Calls, Feed, Members
+from actors.interval import Interval
 from actors.learning import Learning
-from actors.process import Arrays, to_arrays, use_device
-from fusion.assembly import FusionSettings, build_student
+from actors.process import Arrays, to_arrays, to_tensors, use_device
+from actors.student import Lesson, Offer, StudentState, student_state
+from fusion.assembly import build_student
 from fusion.data.labelled import LabelledImages
 from fusion.data_parallel import distribute
 from fusion.epoch import EpochReport
+from fusion.health import Diverged
 from fusion.student import Student
 from fusion.teachers import TeacherCard
 
 CHECKPOINT = "student.safetensors"
 
 
-class Lesson(TypedDict):
+class GroupLesson(TypedDict):
     """What every worker is told."""
 
     teachers: Sequence[TeacherCard]
-    settings: FusionSettings
-    groups: Mapping[tuple[int, ...], Any]
+    groups: Mapping[Members, Any]
     prefetch: int
     evaluation: LabelledImages | None
     threads: int
+    lesson: Lesson
     hub: Any
+
+
+class Posted(TypedDict):
+    """What the first worker has said since the last time."""
+
+    done: int
+    epochs: list[tuple[EpochReport, dict[str, Arrays]]]
+    offer: Offer | None
+    diverged: Diverged | None
 
 
 class Hub:
     """Stands between the parties and the workers: asks for every iteration once, and hands the driver what
-    the first worker reports."""
+    the first worker reports. A party that is lost ends the workers' run: they begin again together."""
 
-    def __init__(self, groups: Sequence[Any], prefetch: int, iterations: int, workers: int) -> None:
-        self._feed = Feed(groups, prefetch, iterations)
+    def __init__(
+        self, groups: Mapping[Members, Any], prefetch: int, workers: int, lesson: Lesson, first: int
+    ) -> None:
+        schedule = lesson["settings"].schedule
+        self._feed = Feed(
+            groups, lesson["sessions"], prefetch, first, schedule.iterations, Interval(*lesson["every"])
+        )
         self._workers = workers
-        self._taken: dict[int, tuple[int, list[Any]]] = {}
-        self._posted: list[tuple[EpochReport, dict[str, Arrays]]] = []
-        self._done = 0
+        self._arrived: dict[int, int] = {}
+        self._posted: Posted = {"done": first, "epochs": [], "offer": None, "diverged": None}
 
     def request(self, iteration: int) -> None:
-        """See `Feed`; asking again changes nothing."""
+        """See `Source`; asking again changes nothing."""
         self._feed.request(iteration)
 
-    def take(self, iteration: int) -> list[Any]:
-        """See `Feed`; each worker takes every iteration once."""
-        times, calls = self._taken.pop(iteration, (0, None))
-        calls = calls if calls is not None else self._feed.take(iteration)
-        if times + 1 < self._workers:
-            self._taken[iteration] = (times + 1, calls)
-        self._done = max(self._done, iteration)
-        return calls
+    def calls(self, iteration: int) -> Calls:
+        """See `Source`."""
+        return self._feed.calls(iteration)
+
+    def taken(self, iteration: int) -> None:
+        """One more worker has `iteration`."""
+        self._arrived[iteration] = self._arrived.get(iteration, 0) + 1
+        if self._arrived[iteration] == self._workers:
+            del self._arrived[iteration]
+            self._feed.taken(iteration)
+
+    def snapshot_due(self, done: int) -> bool:
+        """Whether the parties' states before iteration `done` were asked for; says how far the workers
+        are."""
+        self._posted["done"] = done
+        return done in self._feed.snapshots
+
+    def offer(self, student: StudentState) -> None:
+        """The student's part of a snapshot."""
+        self._posted["offer"] = {
+            "student": student,
+            "parties": self._feed.snapshots.pop(student["iterations"]),
+        }
 
     def post(self, report: EpochReport, weights: dict[str, Arrays]) -> None:
         """An epoch is over."""
-        self._posted.append((report, weights))
+        self._posted["epochs"].append((report, weights))
 
-    def read(self) -> tuple[int, list[tuple[EpochReport, dict[str, Arrays]]]]:
-        """Iterations that are finished, and what was posted since the last time."""
-        posted, self._posted = self._posted, []
-        return self._done, posted
+    def diverged(self, error: Diverged) -> None:
+        """The numbers are no good."""
+        self._posted["diverged"] = error
+
+    def read(self) -> Posted:
+        """What there is that was not read yet."""
+        posted, self._posted = self._posted, {**self._posted, "epochs": [], "offer": None}
+        return posted
 
 
 HubActor = ray.remote(Hub)
@@ -76,56 +111,83 @@ HubActor = ray.remote(Hub)
 class _Source:
     """The hub as `Learning` sees it."""
 
-    def __init__(self, hub: Any) -> None:
+    def __init__(self, hub: Any, sessions: Mapping[Members, int]) -> None:
         self._hub = hub
+        self._sessions = sessions
+        self._calls: dict[int, Calls] = {}
 
     def request(self, iteration: int) -> None:
         self._hub.request.remote(iteration)
 
-    def take(self, iteration: int) -> list[Any]:
-        calls: list[Any] = ray.get(self._hub.take.remote(iteration))
-        return calls
+    def calls(self, iteration: int) -> Calls:
+        if iteration not in self._calls:
+            self._calls[iteration] = ray.get(self._hub.calls.remote(iteration))
+        return self._calls[iteration]
+
+    def taken(self, iteration: int) -> None:
+        del self._calls[iteration]
+        self._hub.taken.remote(iteration)
+
+    def session(self, members: Members) -> int:
+        return self._sessions[members]
+
+    def lost(self, _members: Members, error: Exception) -> None:
+        raise error
 
 
-def learn(lesson: Lesson) -> None:
+def learn(task: GroupLesson) -> None:
     """What each worker of Ray Train runs."""
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    device = use_device(str(ray.train.torch.get_device()), lesson["threads"])
-    student = build_student(lesson["teachers"], lesson["settings"], device)
+    device = use_device(str(ray.train.torch.get_device()), task["threads"])
+    lesson, hub = task["lesson"], task["hub"]
+    state, schedule = lesson["state"], lesson["settings"].schedule
+    student = build_student(task["teachers"], lesson["settings"], device)
+    if state is not None:
+        student.restore(to_tensors(state["state"]))
     distribute(student)
     learning = Learning(
         student,
-        lesson["groups"],
-        _Source(lesson["hub"]),
-        lesson["prefetch"],
-        lesson["evaluation"] if rank == 0 else None,
+        task["groups"],
+        _Source(hub, lesson["sessions"]),
+        task["prefetch"],
+        task["evaluation"] if rank == 0 else None,
+        lesson["limits"],
         threading.Event(),
+        state["iterations"] if state else 0,
+        state["records"] if state else (),
         rank,
         world,
     )
-    for epoch in range(lesson["settings"].schedule.epochs):
-        report = learning.epoch(epoch)
-        assert report is not None
-        if rank == 0:
-            ray.get(lesson["hub"].post.remote(report, to_arrays(student.modules())))
-        _checkpoint(student, epoch, rank)
+    while learning.done < schedule.iterations:
+        if rank == 0 and ray.get(hub.snapshot_due.remote(learning.done)):
+            ray.get(hub.offer.remote(student_state(student, learning)))
+        try:
+            learning.iteration()
+            report = learning.report() if learning.done % schedule.iterations_per_epoch == 0 else None
+        except Diverged as error:
+            ray.get(hub.diverged.remote(error))
+            raise
+        if report is not None:
+            if rank == 0:
+                ray.get(hub.post.remote(report, to_arrays(student.modules())))
+            _checkpoint(student, learning, rank)
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def train(lesson: Lesson, workers: int, resources: dict[str, float], storage: str, name: str) -> None:
+def train(task: GroupLesson, workers: int, resources: dict[str, float], storage: str, name: str) -> None:
     """Ray Train's run; a task of its own, so that the driver can look on. Ends when the student has
     learnt."""
     trainer = ray.train.torch.TorchTrainer(
         learn,
-        train_loop_config=lesson,
+        train_loop_config=task,
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers, use_gpu=resources.get("GPU", 0) > 0, resources_per_worker=resources
         ),
         run_config=ray.train.RunConfig(
             name=name,
             storage_path=storage,
-            # A worker that starts again would find the parties ahead of it.
+            # A worker that starts again would find the parties ahead of it; the driver restores them all.
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=0),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
         ),
@@ -133,17 +195,11 @@ def train(lesson: Lesson, workers: int, resources: dict[str, float], storage: st
     trainer.fit()
 
 
-def _checkpoint(student: Student, epoch: int, rank: int) -> None:
-    """The student with its optimiser's momenta, to Ray Train's storage."""
+def _checkpoint(student: Student, learning: Learning, rank: int) -> None:
+    """The student's part of a snapshot, to Ray Train's storage."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = None
         if rank == 0:
-            momenta = [
-                student.optimiser.state[one]["momentum_buffer"] for one in student.learner.parameters()
-            ]
-            tensors = {f"learner/{name}": one for name, one in student.learner.state_dict().items()}
-            tensors |= {f"momentum/{index}": one for index, one in enumerate(momenta)}
-            contiguous = {name: one.detach().cpu().contiguous() for name, one in tensors.items()}
-            save_file(contiguous, Path(folder) / CHECKPOINT)
+            save_file(student.state(), Path(folder) / CHECKPOINT)
             checkpoint = ray.train.Checkpoint.from_directory(folder)
-        ray.train.report({"epoch": epoch}, checkpoint=checkpoint)
+        ray.train.report({"iterations": learning.done}, checkpoint=checkpoint)

@@ -8,8 +8,10 @@ import ray
 import torch
 from torch import Tensor
 
-from actors.party import Iteration
+from actors.feed import Members, Source
+from actors.party import Iteration, Labels
 from actors.process import as_tensor
+from actors.repairs import LOST
 from fusion.labelling import label
 from fusion.networks import Prediction
 from fusion.student import Student, View
@@ -58,28 +60,46 @@ class LabelledByParties:
         student: Student,
         view: View,
         own: Callable[[Tensor], Tensor],
-        groups: Mapping[tuple[int, ...], Any],
+        groups: Mapping[Members, Any],
+        source: Source,
     ) -> None:
         self.images = images
         self._device = student.device
         looks = [view.look(batch) for batch in images]
         self._augmented = torch.stack([own(batch) for batch, _ in looks])
         self._chosen = [chosen for _, chosen in looks]
-        shared = ray.put(self._augmented.cpu().numpy())
-        self._calls = [
-            group.label.remote(shared, wanted)
-            for members, group in groups.items()
-            if (wanted := self._wanted(members))
-        ]
+        self._shared = ray.put(self._augmented.cpu().numpy())
+        self._groups = groups
+        self._source = source
+        self._sessions: dict[Members, int] = {}
+        self._calls = {members: self._ask(members) for members in groups if self._wanted(members)}
         self._labels: dict[int, Any] | None = None
 
     def batch(self, index: int) -> tuple[Tensor, Targets]:
         """Union batch `index`, augmented, and what the teachers say of it; waits for the parties."""
         if self._labels is None:
-            self._labels = {one: said for part in ray.get(self._calls) for one, said in part.items()}
+            self._labels = {}
+            for members in self._calls:
+                self._labels |= self._said(members)
         return self._augmented[index], {one: self._target(one, index) for one in self._chosen[index]}
 
-    def _wanted(self, members: tuple[int, ...]) -> dict[int, list[int]]:
+    def _ask(self, members: Members) -> Any:
+        self._sessions[members] = self._source.session(members)
+        return self._groups[members].label.remote(self._shared, self._wanted(members))
+
+    def _said(self, members: Members) -> dict[int, Labels]:
+        """What a group says; one that is lost is asked again once it is back."""
+        while True:
+            try:
+                said: dict[int, Labels] = ray.get(self._calls[members])
+            except LOST as error:
+                if self._source.session(members) == self._sessions[members]:
+                    self._source.lost(members, error)
+                self._calls[members] = self._ask(members)
+            else:
+                return said
+
+    def _wanted(self, members: Members) -> dict[int, list[int]]:
         batches = {
             one: [batch for batch, chosen in enumerate(self._chosen) if one in chosen] for one in members
         }

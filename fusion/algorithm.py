@@ -1,6 +1,7 @@
 """Algorithm 1 of the paper in one process: the reference that every other engine must equal bit for bit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 
@@ -9,30 +10,42 @@ from fusion.schedule import Schedule
 from fusion.student import Student
 
 
-def ignore(number: int) -> None:
+def ignore(*_: int) -> None:
     """An observer that looks at nothing."""
 
 
-def warm_up(parties: Sequence[Party], schedule: Schedule, observe: Callable[[int], None] = ignore) -> None:
+def warm_up(
+    parties: Sequence[Party],
+    schedule: Schedule,
+    observe: Callable[..., None] = ignore,
+    first: Mapping[int, int] = MappingProxyType({}),
+) -> None:
     """Lines 3-10: the generators learn their teachers' statistics before anybody learns from them.
 
-    `observe` is called after each update with how many there have been.
+    `observe` is called after each update with the party's index and how many it has had; party k has had
+    `first[k]` already.
     """
     # fmt: off
     for index, party in enumerate(parties):                                       # 3
-        for step in range(schedule.warmup_steps):                                 # 4-5
+        for step in range(first.get(index, 0), schedule.warmup_steps):            # 4-5
             party.warm_up_step(step)                                              # 6-7
-            observe(index * schedule.warmup_steps + step + 1)
+            observe(index, step + 1)
     # fmt: on
 
 
 def fuse(
-    parties: Sequence[Party], student: Student, schedule: Schedule, observe: Callable[[int], None] = ignore
+    parties: Sequence[Party],
+    student: Student,
+    schedule: Schedule,
+    observe: Callable[[int], None] = ignore,
+    first: int = 0,
 ) -> None:
-    """Lines 11-31, after `warm_up`. `observe` is called after each iteration with how many there have
-    been."""
+    """Lines 11-31, after every party's `warm_up` (lines 3-10).
+
+    `observe` is called after each iteration with how many there have been; `first` of them are done already.
+    """
     # fmt: off
-    for iteration in range(schedule.iterations):                                  # 11-12
+    for iteration in range(first, schedule.iterations):                           # 11-12
         for party in parties:                                                     # 13
             party.begin_iteration(iteration)
             party.update_generator()                                              # 14-15

@@ -14,7 +14,7 @@ from fusion.methods import Dfmf
 from fusion.networks import ImageSpec, build_classifier, build_network
 from fusion.party import Party
 from fusion.schedule import Optimisation, Schedule
-from fusion.seeding import seeded_initialisation
+from fusion.seeding import derive_seed, seeded_initialisation
 from fusion.student import Student
 from fusion.teachers import Teacher, TeacherCard
 from fusion.vid import Vid
@@ -31,12 +31,28 @@ class FusionSettings:
     weights: tuple[float, ...] | None = None
     """w_k in Eq. (1), made to sum to one; None for equal weights."""
     seed: int = 0
+    rewinds: int = 0
+    """How often the run went back because its numbers were no good: another noise, smaller learning rates."""
     method: Dfmf = Dfmf()
     schedule: Schedule = Schedule()
     optimisation: Optimisation = Optimisation()
     generator: GeneratorSettings = GeneratorSettings()
     augmentation: Augmentation = Augmentation()
     compute: Compute = Compute()
+
+    def noise_seed(self) -> int:
+        """Of the noise that the generators get."""
+        return derive_seed(self.seed, "rewind", self.rewinds) if self.rewinds else self.seed
+
+    def tamed_optimisation(self) -> Optimisation:
+        """`optimisation` with learning rates halved for every rewind."""
+        factor = 0.5**self.rewinds
+        return dataclasses.replace(
+            self.optimisation,
+            student_lr=self.optimisation.student_lr * factor,
+            assistant_lr=self.optimisation.assistant_lr * factor,
+            generator_lr=self.optimisation.generator_lr * factor,
+        )
 
     def teacher_weights(self, num_parties: int) -> list[float]:
         """w_k, summing to one.
@@ -72,10 +88,10 @@ def build_party(
         generator=generator,
         method=settings.method,
         schedule=settings.schedule,
-        optimisation=settings.optimisation,
+        optimisation=settings.tamed_optimisation(),
         generator_settings=settings.generator,
         compute=settings.compute,
-        seed=settings.seed,
+        seed=settings.noise_seed(),
         device=device,
     )
 
@@ -98,7 +114,7 @@ def build_student(teachers: Sequence[TeacherCard], settings: FusionSettings, dev
         vids=vids,
         method=settings.method,
         schedule=settings.schedule,
-        optimisation=settings.optimisation,
+        optimisation=settings.tamed_optimisation(),
         augmentation=settings.augmentation,
         compute=settings.compute,
         seed=settings.seed,

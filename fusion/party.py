@@ -2,9 +2,11 @@
 it."""
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from fusion.batchnorm import BnWatch
 from fusion.compute import Compute
@@ -17,6 +19,7 @@ from fusion.networks import Classifier, Prediction, frozen
 from fusion.objective import Objective, Term, total, unweighted
 from fusion.schedule import Optimisation, Schedule, cosine_lr, set_lr
 from fusion.seeding import random_stream
+from fusion.state import State, put_state, take_state
 from fusion.vid import Vid
 
 
@@ -59,6 +62,8 @@ class Party:
         self.seed = seed
         self.device = device
         self.meter = Meter()
+        self.updates = 0
+        """Of any of its networks, so far."""
         self.assistant_lr = optimisation.assistant_lr
         self.generator_optimiser = optimisation.generator(self.generator.parameters())
         self.assistant_optimiser = optimisation.learner(
@@ -67,7 +72,7 @@ class Party:
         self._noise = random_stream(device, seed, "noise", index)
 
     def warm_up_step(self, step: int) -> None:
-        """Lines 6-7."""
+        """Lines 6-7 for the `step`-th time, from 0."""
         self._noise = random_stream(self.device, self.seed, "warm-up", self.index, step)
         with self.compute.autocast(self.device):
             prediction, divergences = self.watched_teacher(self._images_to_train_on())
@@ -149,6 +154,24 @@ class Party:
         """What this party trains, by role."""
         return {"generator": self.generator, "assistant": self.assistant.network, "vid": self.vid}
 
+    def state(self) -> State:
+        """Everything that training has changed; between two iterations it decides all that follows."""
+        return take_state(self.modules(), self._optimisers())
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Be as the party was whose `state` this is.
+
+        Raises:
+            ValueError: it was another party's.
+        """
+        put_state(state, self.modules(), self._optimisers())
+
+    def _optimisers(self) -> dict[str, Optimizer]:
+        return {
+            "generator_optimiser": self.generator_optimiser,
+            "assistant_optimiser": self.assistant_optimiser,
+        }
+
     def _draw(self, count: int) -> Tensor:
         return torch.randn(count, self.settings.latent_dim, generator=self._noise, device=self.device)
 
@@ -161,8 +184,9 @@ class Party:
         with self.compute.autocast(self.device):
             return self.generator(self._draw(count))  # type: ignore[no-any-return]
 
-    def _minimise(self, objective: Objective, optimiser: torch.optim.Optimizer, prefix: str) -> None:
+    def _minimise(self, objective: Objective, optimiser: Optimizer, prefix: str) -> None:
         optimiser.zero_grad(set_to_none=True)
         total(objective).backward()
         optimiser.step()
+        self.updates += 1
         self.meter.add(unweighted(objective), prefix)

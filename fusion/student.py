@@ -15,6 +15,7 @@ from fusion.networks import Classifier, Prediction, frozen
 from fusion.objective import Term, total, unweighted
 from fusion.schedule import Optimisation, Schedule, cosine_lr, set_lr
 from fusion.seeding import random_stream
+from fusion.state import State, put_state, take_state
 from fusion.vid import Vid
 
 
@@ -105,6 +106,18 @@ class Student:
     def modules(self) -> dict[str, nn.Module]:
         """What the student trains, by role."""
         return {"student": self.classifier.network, "vids": self.learner.vids}
+
+    def state(self) -> State:
+        """Everything that training has changed; between two iterations it decides all that follows."""
+        return take_state({"learner": self.learner}, {"optimiser": self.optimiser})
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Be as the student was whose `state` this is.
+
+        Raises:
+            ValueError: it was another student's.
+        """
+        put_state(state, {"learner": self.learner}, {"optimiser": self.optimiser})
 
     def _note_disagreement(self, targets: Mapping[int, Prediction], student_logits: Tensor) -> None:
         """Eq. (5) with the student as critic, on each party's own images; only for the log (the paper's Fig.

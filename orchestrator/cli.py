@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from orchestrator.errors import Interrupted, RunFailed, UserError
+from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
 
 app = typer.Typer(
     help="Fuse pretrained image classifiers into one student, without their data.",
@@ -17,9 +17,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Run = Annotated[
-    str, typer.Argument(help="A YAML file, or the name of a preset (`dfmf init --list`).", show_default=False)
-]
+RUN = typer.Argument(help="A YAML file, or the name of a preset (`dfmf init --list`).", show_default=False)
+Run = Annotated[str, RUN]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Changes, such as method.alpha=0.2 or schedule.epochs=10.", show_default=False),
@@ -58,8 +57,11 @@ def init(
 
 @app.command()
 def fuse(
-    run: Run,
+    run: Annotated[str | None, RUN] = None,
     overrides: Overrides = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="The folder of a run to go on with.", show_default=False)
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show configuration, placement, FLOPs, memory and time; run nothing."),
@@ -69,19 +71,39 @@ def fuse(
 
     Teachers that the configuration does not name are pretrained first. Everything goes into one new folder,
     and a
-    summary is printed at the end. Ctrl-C stops a run and keeps what it has.
+    summary is printed at the end. Ctrl-C stops a run and keeps what it has; `--resume FOLDER` goes on with
+    it,
+    to the
+    same bits as if it had not been stopped (RUN is then the folder's own configuration).
     """
     with _one_line_errors():
+        changes = list(overrides or [])
+        if resume is not None and run is not None and "=" in run:
+            changes.insert(0, run)
+            run = None
         if dry_run:
             from orchestrator.dry_run import describe
 
-            print(describe(run, overrides or []))
+            if run is None:
+                raise UserError("--dry-run: name a configuration or a preset")
+            print(describe(run, changes))
             return
         from orchestrator.running import fuse as run_fusion
 
         console = Console()
-        result = run_fusion(run, *(overrides or []), console=console)
+        result = run_fusion(run, *changes, resume=resume, console=console)
         _show(console, result.summary, result.folder)
+
+
+@app.command()
+def sync(
+    folder: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
+) -> None:
+    """Send MLflow what it lacks of a run, after its server did not answer."""
+    with _one_line_errors():
+        from orchestrator.shipping import sync as send
+
+        print(send(folder))
 
 
 @app.command()
@@ -189,7 +211,12 @@ class _one_line_errors:  # noqa: N801 - reads as a statement
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        codes: list[tuple[type[BaseException], int]] = [(UserError, 2), (Interrupted, 130), (RunFailed, 1)]
+        codes: list[tuple[type[BaseException], int]] = [
+            (UserError, 2),
+            (Terminated, 143),
+            (Interrupted, 130),
+            (RunFailed, 1),
+        ]
         for expected, code in codes:
             if isinstance(error, expected):
                 _leave(str(error), code)

@@ -9,6 +9,7 @@ from fusion.augmentation import Augmentation
 from fusion.compute import Compute
 from fusion.data.sources import DataSettings
 from fusion.generator import GeneratorSettings
+from fusion.health import Limits
 from fusion.methods import Dfmf
 from fusion.networks import NETWORKS
 from fusion.pretraining import Recipe
@@ -104,6 +105,36 @@ class EngineSettings(_Section):
     """Actors on few nodes, or spread over many."""
     wait_seconds: float = Field(600.0, ge=0, allow_inf_nan=False)
     """How long to wait for a cluster to have what the run needs."""
+    restarts: int = Field(10, ge=0)
+    """How often each actor may be started again after it was lost, before the run is given up."""
+    silent_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
+    """An actor that does not answer for so long is taken for frozen, killed and restored."""
+    stuck_seconds: float = Field(1800.0, gt=0, allow_inf_nan=False)
+    """A party that has work and does no update for so long is killed and restored."""
+
+
+class Checkpointing(_Section):
+    """Snapshots of the whole run, from which `dfmf fuse --resume` goes on to the same bits."""
+
+    to: str | None = None
+    """A folder or a URI (s3://, gs://, hdfs://, ...); empty: `checkpoints` in the run's folder."""
+    every_minutes: float | None = Field(5.0, gt=0, allow_inf_nan=False)
+    """Time between two; empty: not by time."""
+    every_iterations: int | None = Field(None, ge=1)
+    """Iterations (in the warm-up: updates) between two; empty: not by iterations."""
+    keep: int = Field(2, ge=1)
+    """How many of the newest are kept; when a run is finished, none."""
+
+
+class Numerics(_Section):
+    """What happens when the numbers go wrong."""
+
+    policy: Literal["stop", "rewind"] = "stop"
+    """'stop', or 'rewind': go back to the last checkpoint, with another noise and learning rates halved."""
+    rewinds: int = Field(3, ge=1)
+    """How often to go back before the run stops after all."""
+    limits: Limits = Limits()
+    """What is wrong, besides values that are not finite."""
 
 
 class Tracking(_Section):
@@ -152,6 +183,10 @@ class RunConfig(_Section):
     """How the arithmetic is done."""
     engine: EngineSettings = EngineSettings()
     """Ray."""
+    checkpoint: Checkpointing = Checkpointing()
+    """Checkpoints."""
+    numerics: Numerics = Numerics()
+    """Losses that explode, generators that collapse."""
     tracking: Tracking = Tracking()
     """MLflow."""
 

@@ -8,6 +8,7 @@ import ray
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.feed import Members
 from actors.party import PartyActor
 from actors.pretraining import PretrainingActor
 from actors.process import to_tensors
@@ -16,10 +17,13 @@ from fusion.pretraining import Recipe
 from orchestrator.cluster import cluster, placed
 from orchestrator.config import EngineSettings
 from orchestrator.costs import count, faster_labelling
-from orchestrator.engines import Advanced, Fused, Job, Lesson, Observer, Weights
-from orchestrator.phases import main_phase, on_workers, warm_up
+from orchestrator.crew import STUDENT, Crew, StudentLost
+from orchestrator.engines import Advanced, Fused, Job, Lesson, Observer, Taught
+from orchestrator.group_phase import GroupPhase
+from orchestrator.main_phase import MainPhase
 from orchestrator.placement import Plan, Share
 from orchestrator.waiting import POLL_SECONDS, get
+from orchestrator.warm_up import WarmUp
 
 
 class RayEngine:
@@ -31,12 +35,11 @@ class RayEngine:
         self._group = group
 
     def pretrain(
-        self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced
-    ) -> list[Weights]:
+        self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced, taught: Taught
+    ) -> None:
         """Side by side, as many at once as there are bundles."""
         shares = self._plan.placed
         total = len(lessons) * recipe.epochs
-        trained: list[Weights] = []
         for first in range(0, len(lessons), len(shares)):
             batch = lessons[first : first + len(shares)]
             workers = [
@@ -52,45 +55,64 @@ class RayEngine:
             while ray.wait(calls, num_returns=len(calls), timeout=POLL_SECONDS)[1]:
                 done = sum(get([worker.done.remote() for worker in workers]))
                 advanced("pretraining", first * recipe.epochs + done, total)
-            trained += [to_tensors(arrays) for arrays in get(calls)]
-        return trained
+            for lesson, call in zip(batch, calls, strict=True):
+                taught(lesson, to_tensors(get(call)))
 
     def fuse(self, job: Job, observer: Observer) -> Fused:
-        """The parties and the student as actors.
+        """The parties and the student as actors, from `job.start` on. Those that are lost are restored.
 
         Raises:
-            ActorLost: one of them died or raised.
+            ActorLost: one of them raised, or died too often.
+            Diverged: the numbers are no good.
+            KeyboardInterrupt: it was to stop; the newest snapshot has been kept.
         """
-        threads = self._settings.threads
-        groups = {
-            group.members: PartyActor.options(**self._options(bundle, group.share)).remote(
-                {index: job.teachers[index] for index in group.members},
-                len(job.teachers),
-                job.settings,
-                group.share.device,
-                threads,
-            )
-            for bundle, group in enumerate(self._plan.groups, len(self._plan.placed) - len(self._plan.groups))
-        }
         by_parties = self.labelling(job) == "parties"
         if by_parties:
             observer.said("the parties label the student's images (engine.labelling)")
         teachers = [teacher.card for teacher in job.teachers] if by_parties else list(job.teachers)
-        if len(self._plan.students) > 1:
-            warm_up(list(groups.values()), job, observer)
-            return on_workers(self._plan, self._settings, teachers, groups, job, observer)
+        groups = self._make_groups()
+        alone = len(self._plan.students) == 1
+        student = self._make_student() if alone else None
+        crew = Crew(groups, student, teachers, self._settings, job, observer)
+        phase: MainPhase | GroupPhase
+        if alone:
+            phase = MainPhase(crew, job, observer)
+        else:
+            phase = GroupPhase(crew, self._plan, self._settings, teachers, job, observer)
+        try:
+            return self._run(crew, phase, job, observer)
+        finally:
+            crew.kill()
+
+    def _run(self, crew: Crew, phase: MainPhase | GroupPhase, job: Job, observer: Observer) -> Fused:
+        """Until it ends well; a lost student begins again from the newest snapshot, and the parties with
+        it."""
+        start = job.start
+        while True:
+            crew.begin_groups(start)
+            if start.student is None:
+                WarmUp(crew, job, observer, start).run(again=start is not job.start)
+            try:
+                return phase.run(start)
+            except StudentLost as error:
+                crew.note_restart(STUDENT, str(error))
+                start = job.keeper.newest()
+
+    def _make_groups(self) -> dict[Members, Any]:
+        first = len(self._plan.placed) - len(self._plan.groups)
+        return {
+            group.members: PartyActor.options(**self._options(bundle, group.share), max_restarts=-1).remote(
+                group.share.device, self._settings.threads
+            )
+            for bundle, group in enumerate(self._plan.groups, first)
+        }
+
+    def _make_student(self) -> Any:
         share = self._plan.students[0]
-        student = StudentActor.options(**self._options(0, share)).remote(
-            teachers,
-            job.settings,
-            groups,
-            self._settings.prefetch,
-            job.evaluation,
-            share.device,
-            threads,
+        options = self._options(0, share)
+        return StudentActor.options(**options, max_restarts=-1).remote(
+            self._settings.prefetch, share.device, self._settings.threads
         )
-        warm_up(list(groups.values()), job, observer)
-        return main_phase(student, list(groups.values()), job, observer)
 
     def labelling(self, job: Job) -> Literal["student", "parties"]:
         """Where the teachers label: as configured, or where it should be faster."""

@@ -10,9 +10,13 @@ from torch import Tensor
 from fusion.assembly import FusionSettings
 from fusion.data.labelled import LabelledImages
 from fusion.epoch import EpochReport
+from fusion.health import Limits
 from fusion.networks import ImageSpec
 from fusion.pretraining import Recipe
 from fusion.teachers import Teacher
+from orchestrator.keeper import Keeper
+from orchestrator.snapshot import FRESH, Snapshot
+from orchestrator.stopping import Stopping
 
 WARMUP_EPOCH = -1
 """The epoch under which the end of the warm-up is reported."""
@@ -32,6 +36,10 @@ class Lesson:
     train: LabelledImages
 
 
+Taught: TypeAlias = Callable[[Lesson, Weights], None]
+"""Hears of each classifier as soon as it is trained."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
     """A fusion to be run."""
@@ -40,7 +48,20 @@ class Job:
     settings: FusionSettings
     evaluation: LabelledImages | None
     folder: Path = Path("runs")
-    """Where checkpoints go; a path that all nodes see, if the student has workers on several."""
+    """Where Ray Train keeps its own; a path that all nodes see, if the student has workers on several."""
+    start: Snapshot = FRESH
+    """What to go on from."""
+    keeper: Keeper = dataclasses.field(default_factory=Keeper)
+    """Takes the snapshots."""
+    limits: Limits = Limits()
+    """What the run's numbers must keep to."""
+    stopping: Stopping = dataclasses.field(default_factory=Stopping)
+    """Says when to stop."""
+
+    @property
+    def names(self) -> list[str]:
+        """The parties'."""
+        return [teacher.name for teacher in self.teachers]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,10 +71,9 @@ class Fused:
     student: Weights
     vids: Weights
     parties: list[dict[str, Weights]]
-    """For each party the state of its generator, assistant and VID part; empty after an interruption."""
+    """For each party the state of its generator, assistant and VID part."""
     iterations: int
     """Iterations of the main phase that went into the student."""
-    interrupted: bool = False
 
 
 class Observer(Protocol):
@@ -76,9 +96,13 @@ class Engine(Protocol):
     """Where pretraining and fusion run."""
 
     def pretrain(
-        self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced
-    ) -> list[Weights]:
-        """The weights of each lesson's classifier."""
+        self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced, taught: Taught
+    ) -> None:
+        """Train each lesson's classifier."""
 
     def fuse(self, job: Job, observer: Observer) -> Fused:
-        """Run a fusion."""
+        """Run a fusion, from `job.start` on.
+
+        Raises:
+            Diverged: its numbers are no good (`fusion.health`).
+        """

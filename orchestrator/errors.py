@@ -9,5 +9,9 @@ class Interrupted(Exception):
     """The run was stopped from outside; what was computed has been kept."""
 
 
+class Terminated(Interrupted):
+    """The same, by SIGTERM: `ray job stop`, or a machine that is taken away."""
+
+
 class RunFailed(Exception):
     """The run broke off; what was computed has been kept."""

@@ -2,24 +2,28 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fusion.assembly import student_spec
 from fusion.batchnorm import bn_layers
 from fusion.data.labelled import LabelledImages
+from fusion.health import Diverged
 from fusion.synthesis import held_out_images
 from fusion.teachers import Teacher
 from orchestrator import journal
 from orchestrator.card import model_card
+from orchestrator.checkpoints import Checkpoints
 from orchestrator.config import RunConfig
-from orchestrator.engines import Engine, Fused, Job, Lesson
+from orchestrator.engines import Engine, Fused, Job, Lesson, Weights
 from orchestrator.environment import environment
-from orchestrator.errors import Interrupted
+from orchestrator.errors import RunFailed
+from orchestrator.identity import run_identity
+from orchestrator.keeper import Keeper
 from orchestrator.loading import dump_config
 from orchestrator.progress import Display
-from orchestrator.recording import STUDENT, Recorder, flat_summary, teacher_hash
+from orchestrator.recording import Recorder, teacher_hash
 from orchestrator.results import (
     References,
     gap_closed,
@@ -28,21 +32,11 @@ from orchestrator.results import (
     unmeasured_student,
 )
 from orchestrator.run_folder import write_json, write_text
-from orchestrator.teachers import (
-    GOLD_STANDARD,
-    write_teachers,
-)
-from orchestrator.tracking import Tracker
-
-ARTIFACTS = [
-    "config.yaml",
-    "summary.json",
-    "MODEL_CARD.md",
-    "environment.json",
-    journal.TABLE,
-    "plots",
-    "teachers",
-]
+from orchestrator.shipping import Shipper
+from orchestrator.snapshot import FRESH, Snapshot
+from orchestrator.stopping import Stopping
+from orchestrator.storage import Storage
+from orchestrator.teachers import GOLD_STANDARD, trained_already, write_teacher
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,154 +47,220 @@ class FusionResult:
     summary: dict[str, Any]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a run starts from."""
+
+    teachers: list[Teacher] | None
+    """Those that the configuration names."""
+    todo: list[Lesson]
+    """Those that have to be pretrained."""
+    test: LabelledImages | None
+    storage: Storage
+    """Where the checkpoints go."""
+    resumed: bool
+    """Whether the folder holds the beginning of this run."""
+
+
 class Run:
-    """One fusion in its folder, after everything that can be wrong with the input has been checked."""
+    """One fusion in its folder."""
 
     def __init__(
         self,
         config: RunConfig,
         folder: Path,
         display: Display,
-        tracker: Tracker | None,
+        shipper: Shipper | None,
         engine: Engine,
         started: float,
-        teachers: list[Teacher] | None,
-        todo: list[Lesson],
-        test: LabelledImages | None,
+        inputs: Inputs,
+        stopping: Stopping,
     ) -> None:
-        self.config = config
-        self.folder = folder
-        self.display = display
-        self.tracker = tracker
-        self.engine = engine
+        self.config, self.folder, self.inputs = config, folder, inputs
+        self.display, self.shipper, self.engine, self.stopping = display, shipper, engine, stopping
         self.started = started
-        self.given_teachers = teachers
-        self.todo = todo
-        self.test = test
         self.settings = config.fusion_settings()
 
     def fuse(self) -> FusionResult:
         """All of it, with MLflow's run ended in every case."""
         status = "FAILED"
         try:
-            result, interrupted = self._fuse()
-            status = "KILLED" if interrupted else "FINISHED"
+            result = self._fuse()
+            status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
             raise
         finally:
-            if self.tracker is not None:
-                self.tracker.finish(status)
-        if interrupted:
-            raise Interrupted(self._what_is_kept(result.summary["iterations"]))
+            if self.shipper is not None:
+                self.shipper.finish(status)
         return result
 
     def pretrain_and_measure(self) -> FusionResult:
         """The teachers alone: their files, and a summary of how good they are."""
         self._begin()
-        teachers, gold = self._pretrain()
-        references = self._measure(teachers, gold)
+        references = self._measure(*self._pretrain())
         summary = {
-            "teachers": references.teachers,
-            "ensemble": references.ensemble,
-            **({"gold_standard": references.gold_standard} if references.gold_standard else {}),
-            "seconds": round(time.monotonic() - self.started, 1),
+            **_scores(references),
+            "seconds": self._seconds(),
             "seed": self.config.seed,
             "status": "finished",
         }
         write_json(self.folder / "summary.json", summary)
         return FusionResult(folder=self.folder, summary=summary)
 
-    def _fuse(self) -> tuple[FusionResult, bool]:
+    def _fuse(self) -> FusionResult:
         self._begin()
-        teachers, gold = (self.given_teachers, None) if self.given_teachers is not None else self._pretrain()
+        given = self.inputs.teachers
+        teachers, gold = (given, None) if given is not None else self._pretrain()
         _say_batch_norms(teachers, self.display.said)
         references = self._measure(teachers, gold)
-        recorder = Recorder(
-            self.folder,
-            self.display,
-            self.tracker,
-            self.config.student,
-            student_spec(teachers),
-            self.config.schedule.iterations_per_epoch,
-        )
-        job = Job(teachers=teachers, settings=self.settings, evaluation=self.test, folder=self.folder)
+        notify = self.shipper.notify if self.shipper else lambda: None
+        epoch_length = self.config.schedule.iterations_per_epoch
+        spec = student_spec(teachers)
+        recorder = Recorder(self.folder, self.display, notify, self.config.student, spec, epoch_length)
+        identity = run_identity(self.config, references.teachers)
+        where, keep = self.inputs.storage, self.config.checkpoint.keep
+        checkpoints = Checkpoints(where, keep, identity, self.display.said)
+        keeper = self._keeper(checkpoints)
         try:
-            fused = self.engine.fuse(job, recorder)
+            fused = self._without_end(teachers, recorder, keeper)
         except KeyboardInterrupt:
-            fused = Fused(student={}, vids={}, parties=[], iterations=0, interrupted=True)
-        return self._finish(fused, recorder, references, teachers), fused.interrupted
+            keeper.flush()
+            self._summarise(
+                recorder.iterations, references, unmeasured_student(self.config.student), "interrupted"
+            )
+            raise
+        result = self._finish(fused, recorder, references, teachers)
+        checkpoints.clear()
+        return result
+
+    def _without_end(self, teachers: list[Teacher], recorder: Recorder, keeper: Keeper) -> Fused:
+        """The fusion, which goes back as often as its numbers go wrong and the configuration allows."""
+        start = keeper.newest() if self.inputs.resumed else FRESH
+        if self.inputs.resumed:
+            self.display.said(f"going on {_where(start)}")
+        while True:
+            self._go_back(recorder, start)
+            job = Job(
+                teachers=teachers,
+                settings=dataclasses.replace(self.settings, rewinds=start.rewinds),
+                evaluation=self.inputs.test,
+                folder=self.folder,
+                start=start,
+                keeper=keeper,
+                limits=self.config.numerics.limits,
+                stopping=self.stopping,
+            )
+            try:
+                return self.engine.fuse(job, recorder)
+            except Diverged as error:
+                newest, numerics = keeper.newest(), self.config.numerics
+                if numerics.policy == "stop" or start.rewinds >= numerics.rewinds:
+                    raise RunFailed(
+                        f"{error}; stopped with {start.rewinds} rewinds (numerics.policy is "
+                        f"{numerics.policy!r}, "
+                        f"numerics.rewinds {numerics.rewinds}); to go on {_where(newest)} with other noise "
+                        f"and "
+                        f"smaller learning rates: dfmf fuse --resume {self.folder} numerics.policy=rewind "
+                        f"numerics.rewinds={max(numerics.rewinds, start.rewinds + 1)}"
+                    ) from error
+                start = dataclasses.replace(newest, rewinds=start.rewinds + 1)
+                self.display.said(
+                    f"{error}; going back {_where(start)}, with other noise and learning rates halved "
+                    f"(rewind {start.rewinds} of at most {numerics.rewinds})"
+                )
+                keeper.keep(start, job.names)
+
+    def _go_back(self, recorder: Recorder, start: Snapshot) -> None:
+        """The journal, and what is shipped, must not be ahead of where the run goes on."""
+        epochs = (
+            -1 if start.student is None else start.iterations // self.config.schedule.iterations_per_epoch
+        )
+        recorder.go_back(epochs)
+        if self.shipper is not None and start.rewinds:
+            self.shipper.go_back(epochs)
+
+    def _keeper(self, checkpoints: Checkpoints) -> Keeper:
+        minutes = self.config.checkpoint.every_minutes
+        return Keeper(
+            checkpoints,
+            iterations=self.config.checkpoint.every_iterations,
+            seconds=None if minutes is None else 60 * minutes,
+            say=self.display.said,
+        )
 
     def _begin(self) -> None:
-        write_text(self.folder / "config.yaml", dump_config(self.config))
-        write_json(self.folder / "environment.json", environment())
+        if not self.inputs.resumed:
+            write_text(self.folder / "config.yaml", dump_config(self.config))
+            write_json(self.folder / "environment.json", environment())
         self.display.said(f"results go to {self.folder}")
 
     def _measure(self, teachers: list[Teacher], gold: Teacher | None) -> References:
         hashes = {teacher.name: teacher_hash(teacher) for teacher in teachers}
-        return measure_references(
-            teachers, self.settings.teacher_weights(len(teachers)), gold, self.test, hashes
-        )
+        weights = self.settings.teacher_weights(len(teachers))
+        return measure_references(teachers, weights, gold, self.inputs.test, hashes)
 
     def _pretrain(self) -> tuple[list[Teacher], Teacher | None]:
+        """Train what the folder does not hold already; each classifier is written as soon as it is
+        trained."""
         assert self.config.pretrain is not None
-        todo = self.todo
-        trained = self.engine.pretrain(
-            todo, self.config.pretrain.recipe, self.config.seed, self.display.advanced
-        )
-        everyone = [
-            Teacher(name=lesson.name, network=lesson.network, spec=lesson.spec, weights=weights)
-            for lesson, weights in zip(todo, trained, strict=True)
-        ]
-        write_teachers(everyone, todo, self.folder / "teachers")
+        todo, folder = self.inputs.todo, self.folder / "teachers"
+        trained = trained_already(todo, folder)
+
+        def taught(lesson: Lesson, weights: Weights) -> None:
+            trained[lesson.name] = write_teacher(lesson, weights, folder)
+
+        missing = [lesson for lesson in todo if lesson.name not in trained]
+        if missing:
+            recipe, seed = self.config.pretrain.recipe, self.config.seed
+            self.engine.pretrain(missing, recipe, seed, self.display.advanced, taught)
+        everyone = [trained[lesson.name] for lesson in todo]
         gold = everyone.pop() if everyone[-1].name == GOLD_STANDARD else None
         return everyone, gold
 
     def _finish(
-        self,
-        fused: Fused,
-        recorder: Recorder,
-        references: References,
-        teachers: list[Teacher],
+        self, fused: Fused, recorder: Recorder, references: References, teachers: Sequence[Teacher]
     ) -> FusionResult:
-        """Write everything that the run leaves. After an interruption the student is not measured again:
-        that is quick."""
-        if fused.student:
-            recorder.student(fused.student, fused.iterations)
+        """Write everything that the run leaves."""
+        recorder.student(fused.student, fused.iterations)
         self._write_parties(fused, teachers)
-        test, weights = self.test, self.settings.teacher_weights(len(teachers))
-        if fused.interrupted:
-            entry = unmeasured_student(self.config.student)
-        else:
-            generators = [roles["generator"] for roles in fused.parties]
-            synthetic = held_out_images(generators, teachers[0].spec, self.settings) if test is None else None
-            student = recorder.as_teacher(fused.student)
-            entry = measure_student(student, references, test, synthetic, teachers, weights)
-        summary: dict[str, Any] = {
-            "teachers": references.teachers,
-            "ensemble": references.ensemble,
-            "student": entry,
-            **({"gold_standard": references.gold_standard} if references.gold_standard else {}),
-            "gap_closed": gap_closed(references, entry),
-            "seconds": round(time.monotonic() - self.started, 1),
+        test, weights = self.inputs.test, self.settings.teacher_weights(len(teachers))
+        generators = [roles["generator"] for roles in fused.parties]
+        synthetic = held_out_images(generators, teachers[0].spec, self.settings) if test is None else None
+        student = recorder.as_teacher(fused.student)
+        entry = measure_student(student, references, test, synthetic, teachers, weights)
+        journal.write_table(self.folder)
+        result = self._summarise(fused.iterations, references, entry, "finished")
+        recorder.plots(result.summary)
+        spec = student_spec(teachers)
+        write_text(
+            self.folder / "MODEL_CARD.md", model_card(self.folder.name, student.network, spec, result.summary)
+        )
+        return result
+
+    def _summarise(
+        self, iterations: int, references: References, student: dict[str, Any], status: str
+    ) -> FusionResult:
+        scores = _scores(references)
+        gold = {"gold_standard": scores.pop("gold_standard")} if "gold_standard" in scores else {}
+        summary = {
+            **scores,
+            "student": student,
+            **gold,
+            "gap_closed": gap_closed(references, student),
+            "seconds": self._seconds(),
             "seed": self.config.seed,
-            "iterations": fused.iterations or recorder.iterations,
-            "status": "interrupted" if fused.interrupted else "finished",
-            "mlflow_run_id": self.tracker.run_id if self.tracker else None,
+            "iterations": iterations,
+            "status": status,
+            "mlflow_run_id": self.shipper.run_id if self.shipper else None,
         }
         write_json(self.folder / "summary.json", summary)
-        journal.write_table(self.folder)
-        if not fused.interrupted:
-            recorder.plots(summary)
-            card = model_card(self.folder.name, self.config.student, student_spec(teachers), summary)
-            write_text(self.folder / "MODEL_CARD.md", card)
-            self._track(recorder, summary, student_spec(teachers))
         return FusionResult(folder=self.folder, summary=summary)
 
-    def _write_parties(self, fused: Fused, teachers: list[Teacher]) -> None:
+    def _write_parties(self, fused: Fused, teachers: Sequence[Teacher]) -> None:
         from safetensors.torch import save_file
 
-        for teacher, roles in zip(teachers, fused.parties, strict=False):
+        for teacher, roles in zip(teachers, fused.parties, strict=True):
             target = self.folder / "parties" / teacher.name
             target.mkdir(parents=True, exist_ok=True)
             for role, tensors in roles.items():
@@ -209,22 +269,19 @@ class Run:
                     target / f"{role}.safetensors",
                 )
 
-    def _track(self, recorder: Recorder, summary: dict[str, Any], spec: Any) -> None:
-        if self.tracker is None:
-            return
-        self.tracker.log_epoch(len(recorder.accuracies), flat_summary(summary), int(time.time() * 1000))
-        self.tracker.log_folder(self.folder, ARTIFACTS)
-        self.tracker.log_student(self.folder, spec.channels, spec.size, len(spec.classes))
-        if self.tracker.trouble:
-            self.display.said(self.tracker.trouble)
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self.started, 1)
 
-    def _what_is_kept(self, iterations: int) -> str:
-        if not (self.folder / STUDENT).exists():
-            return f"stopped before the first epoch was over; what there is lies in {self.folder}"
-        return (
-            f"stopped; the student after {iterations} iterations is {self.folder / STUDENT}; "
-            f"look at it with: dfmf evaluate {self.folder}"
-        )
+
+def _scores(references: References) -> dict[str, Any]:
+    gold = {"gold_standard": references.gold_standard} if references.gold_standard else {}
+    return {"teachers": references.teachers, "ensemble": references.ensemble, **gold}
+
+
+def _where(snapshot: Snapshot) -> str:
+    if snapshot.student is not None:
+        return f"from iteration {snapshot.iterations}"
+    return "from within the warm-up" if snapshot.parties else "from the beginning"
 
 
 def _say_batch_norms(teachers: list[Teacher], say: Callable[[str], None]) -> None:

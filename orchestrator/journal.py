@@ -1,7 +1,10 @@
 """The run's metrics on disk: a line an epoch while it runs, one Parquet table when it ends."""
 
 import json
+import os
+import time
 from pathlib import Path
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,26 +13,78 @@ JOURNAL = "metrics.jsonl"
 TABLE = "metrics.parquet"
 
 
+class Epoch(TypedDict):
+    """One line."""
+
+    epoch: int
+    """From 1; 0 is the end of the warm-up."""
+    iteration: int
+    timestamp_ms: int
+    metrics: dict[str, float]
+
+
 def append_epoch(folder: Path, epoch: int, iteration: int, metrics: dict[str, float]) -> None:
     """Add one epoch's metrics; what was written survives a crash."""
+    line: Epoch = {
+        "epoch": epoch,
+        "iteration": iteration,
+        "timestamp_ms": int(time.time() * 1000),
+        "metrics": metrics,
+    }
     with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
-        journal.write(json.dumps({"epoch": epoch, "iteration": iteration, "metrics": metrics}) + "\n")
+        journal.write(json.dumps(line) + "\n")
+        journal.flush()
+        os.fsync(journal.fileno())
 
 
-def write_table(folder: Path) -> Path:
-    """The journal as a Parquet table with columns epoch, iteration, name and value; the journal goes."""
-    journal = folder / JOURNAL
-    rows = []
+def read_epochs(folder: Path) -> list[Epoch]:
+    """All epochs, of a run that goes on or of one that has ended; a last line that a crash cut off is left
+    out."""
+    journal, epochs = folder / JOURNAL, []
     if journal.exists():
-        for line in journal.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            rows += [
-                {"epoch": record["epoch"], "iteration": record["iteration"], "name": name, "value": value}
-                for name, value in record["metrics"].items()
-            ]
-    schema = pa.schema(
-        [("epoch", pa.int64()), ("iteration", pa.int64()), ("name", pa.string()), ("value", pa.float64())]
-    )
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / TABLE)
-    journal.unlink(missing_ok=True)
-    return folder / TABLE
+        for line in journal.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                epochs.append(json.loads(line))
+        return epochs
+    return _of_table(folder / TABLE) if (folder / TABLE).exists() else []
+
+
+def go_back(folder: Path, epochs: int) -> list[Epoch]:
+    """Forget what came after `epochs` epochs (-1: after nothing, not even the warm-up); what is left."""
+    left = [one for one in read_epochs(folder) if one["epoch"] <= epochs]
+    temporary = folder / f".{JOURNAL}"
+    temporary.write_text("".join(json.dumps(one) + "\n" for one in left), encoding="utf-8")
+    temporary.replace(folder / JOURNAL)
+    return left
+
+
+def write_table(folder: Path) -> None:
+    """The journal as a Parquet table with columns epoch, iteration, timestamp_ms, name and value; the journal
+    goes."""
+    rows = [
+        {**{key: one[key] for key in ("epoch", "iteration", "timestamp_ms")}, "name": name, "value": value}  # type: ignore[literal-required]
+        for one in read_epochs(folder)
+        for name, value in one["metrics"].items()
+    ]
+    numbers = [(name, pa.int64()) for name in ("epoch", "iteration", "timestamp_ms")]
+    schema = pa.schema([*numbers, ("name", pa.string()), ("value", pa.float64())])
+    temporary = folder / f".{TABLE}"
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+    temporary.replace(folder / TABLE)
+    (folder / JOURNAL).unlink(missing_ok=True)
+
+
+def _of_table(path: Path) -> list[Epoch]:
+    epochs: dict[int, Epoch] = {}
+    for row in pq.read_table(path).to_pylist():
+        one = epochs.setdefault(
+            row["epoch"],
+            {
+                "epoch": row["epoch"],
+                "iteration": row["iteration"],
+                "timestamp_ms": row["timestamp_ms"],
+                "metrics": {},
+            },
+        )
+        one["metrics"][row["name"]] = row["value"]
+    return list(epochs.values())

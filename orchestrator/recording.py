@@ -1,8 +1,7 @@
-"""Everything a run writes while it goes on: its journal, its pictures, its student, and MLflow."""
+"""Everything a run writes while it goes on: its journal, its pictures, its student."""
 
 import hashlib
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from orchestrator import journal
 from orchestrator.engines import WARMUP_EPOCH, Weights
 from orchestrator.plots import image_grid, plot_accuracy, plot_metrics, plot_subsets
 from orchestrator.progress import Display
-from orchestrator.tracking import Tracker
 
 STUDENT = "student.safetensors"
 
@@ -25,21 +23,21 @@ class Recorder:
         self,
         folder: Path,
         display: Display,
-        tracker: Tracker | None,
+        notify: Callable[[], None],
         network: str,
         spec: ImageSpec,
         epoch_length: int,
     ) -> None:
+        """`notify` is called when there is something new in the folder."""
         self.folder = folder
         self.accuracies: list[float] = []
         self.iterations = 0
         self._display = display
-        self._tracker = tracker
+        self._notify = notify
         self._network = network
         self._spec = spec
         self._epoch_length = epoch_length
         self._curves: dict[str, list[float]] = {}
-        self._warned = False
 
     def said(self, line: str) -> None:
         """Something a person should know."""
@@ -50,34 +48,41 @@ class Recorder:
         self._display.advanced(phase, done, total)
 
     def epoch(self, report: EpochReport) -> None:
-        """Journal, sample grids and one MLflow batch."""
+        """Sample grids and a line of the journal."""
         number = report.epoch + 1
         iteration = number * self._epoch_length
         metrics = dict(report.metrics)
         if report.accuracy is not None:
             metrics["eval/accuracy"] = report.accuracy
-            self.accuracies.append(report.accuracy)
-            self._display.note = f"student {report.accuracy:.1f} %"
-        journal.append_epoch(self.folder, number, iteration, metrics)
-        if report.epoch != WARMUP_EPOCH:
-            for name, value in metrics.items():
-                self._curves.setdefault(name, []).append(value)
         (self.folder / "samples").mkdir(exist_ok=True)
         for name, images in report.samples.items():
-            grid = image_grid(images)
-            grid.save(self.folder / "samples" / f"{name}-epoch-{number:04d}.png")
-            if self._tracker is not None:
-                self._tracker.log_image(f"samples/{name}", grid, step=number)
-        if self._tracker is not None:
-            self._tracker.log_epoch(number, metrics, int(time.time() * 1000))
-            if self._tracker.trouble and not self._warned:
-                self._warned = True
-                self.said(self._tracker.trouble)
+            image_grid(images).save(self.folder / "samples" / f"{name}-epoch-{number:04d}.png")
+        journal.append_epoch(self.folder, number, iteration, metrics)
+        self._note(number, metrics)
+        self._notify()
+
+    def go_back(self, epochs: int) -> None:
+        """Be as after `epochs` epochs (-1: before the end of the warm-up), as the journal has it."""
+        self._curves.clear()
+        self.accuracies.clear()
+        for one in journal.go_back(self.folder, epochs):
+            self._note(one["epoch"], one["metrics"])
+        self.iterations = max(epochs, 0) * self._epoch_length
 
     def student(self, weights: Weights, iterations: int) -> None:
         """Keep the student as it is now, so that a crash loses no finished epoch."""
         self.iterations = iterations
         save_teacher(self.as_teacher(weights), self.folder / STUDENT, iterations=iterations)
+
+    def _note(self, number: int, metrics: Mapping[str, float]) -> None:
+        """For the plots, and for who looks on."""
+        if number == WARMUP_EPOCH + 1:
+            return
+        for name, value in metrics.items():
+            self._curves.setdefault(name, []).append(value)
+        if "eval/accuracy" in metrics:
+            self.accuracies.append(metrics["eval/accuracy"])
+            self._display.note = f"student {self.accuracies[-1]:.1f} %"
 
     def as_teacher(self, weights: Weights) -> Teacher:
         """The student as any other classifier: it can be a teacher of the next fusion."""

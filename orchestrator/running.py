@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,16 +10,21 @@ from typing import Any
 
 from rich.console import Console
 
+from orchestrator import shipping
 from orchestrator.config import RunConfig
 from orchestrator.distributed import ray_engine
 from orchestrator.engines import Engine
-from orchestrator.environment import environment
-from orchestrator.errors import Interrupted, RunFailed, UserError
-from orchestrator.fusion_run import FusionResult, Run
+from orchestrator.environment import git_commit
+from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
+from orchestrator.fusion_run import FusionResult, Inputs, Run
 from orchestrator.loading import config_name, load_config, parse_config
 from orchestrator.local import LocalEngine
+from orchestrator.lock import locked
 from orchestrator.progress import Display
+from orchestrator.recording import STUDENT
 from orchestrator.run_folder import make_run_folder, write_text
+from orchestrator.stopping import Stopping
+from orchestrator.storage import Storage, open_storage
 from orchestrator.teachers import (
     check_data,
     lessons,
@@ -26,20 +32,32 @@ from orchestrator.teachers import (
     read_teachers,
     without_teachers,
 )
-from orchestrator.tracking import Tracker, flat
+from orchestrator.tracking import flat, tracking_uri
 from orchestrator.waiting import ActorLost
 
 
-def fuse(run: str | Mapping[str, Any], *overrides: str, console: Console | None = None) -> FusionResult:
+def fuse(
+    run: str | Mapping[str, Any] | None = None,
+    *overrides: str,
+    resume: Path | str | None = None,
+    console: Console | None = None,
+) -> FusionResult:
     """Run a fusion: `run` is a YAML file, a preset's name or a mapping; `overrides` are like
-    ``method.alpha=0.2``.
+    ``method.alpha=0.2``. `resume` is the folder of a run to go on with; `run` is then its own configuration
+    unless given.
 
     Raises:
         UserError: the input is wrong; one line for each mistake. Nothing has been written.
-        Interrupted: Ctrl-C; what was computed is in the run's folder.
-        RunFailed: an actor was lost; what was computed is in the run's folder.
+        Interrupted: Ctrl-C or SIGTERM; what was computed is in the run's folder.
+        RunFailed: an actor was lost for good, or the numbers went wrong; what was computed is in the run's
+        folder.
     """
-    with _started(run, overrides, console) as fusion:
+    if resume is not None:
+        done = _finished(Path(resume))
+        if done is not None:
+            (console or Console()).print(f"{resume} is finished; nothing is left to do", highlight=False)
+            return done
+    with _started(run, overrides, console, resume=None if resume is None else Path(resume)) as fusion:
         return fusion.fuse()
 
 
@@ -62,15 +80,16 @@ def resolve(run: str | Mapping[str, Any], overrides: Sequence[str]) -> tuple[Run
 
 @contextlib.contextmanager
 def _started(
-    run: str | Mapping[str, Any],
+    run: str | Mapping[str, Any] | None,
     overrides: Sequence[str],
     console: Console | None,
     pretrain_only: bool = False,
+    resume: Path | None = None,
 ) -> Iterator[Run]:
     """Check everything that can be wrong with the input, then make the folder and start the engine and
     MLflow."""
     started = time.monotonic()
-    config, default_name = resolve(run, overrides)
+    config, default_name = resolve(_own_config(resume) if run is None else run, overrides)
     if pretrain_only:
         config = without_teachers(config)
     data = read_data(config)
@@ -78,22 +97,73 @@ def _started(
     if teachers is not None and data is not None:
         check_data(teachers, data[1])
     todo = lessons(config, data[0]) if teachers is None and data is not None else []
-    folder = make_run_folder(config.output, config.name, default_name)
-    display = Display(console or Console())
+    folder = resume.absolute() if resume else make_run_folder(config.output, config.name, default_name)
+    display, stopping = Display(console or Console()), Stopping()
     try:
-        with display, _open_engine(config, display.said) as engine:
-            tracker = None if pretrain_only else _tracker(config, folder)
-            test = data[1] if data is not None else None
-            yield Run(config, folder, display, tracker, engine, started, teachers, todo, test)
+        with stopping.installed(), locked(folder):
+            storage = _storage(config, folder, resume is not None)
+            with display, _open_engine(config, display.said) as engine:
+                stopping.install()  # Ray takes SIGTERM for itself.
+                shipper = (
+                    None if pretrain_only else _shipper(config, folder, resume is not None, display.said)
+                )
+                inputs = Inputs(
+                    teachers=teachers,
+                    todo=todo,
+                    test=data[1] if data is not None else None,
+                    storage=storage,
+                    resumed=resume is not None,
+                )
+                yield Run(config, folder, display, shipper, engine, started, inputs, stopping)
     except UserError:
         with contextlib.suppress(OSError):
             folder.rmdir()  # Only if nothing has been written.
         raise
     except ActorLost as error:
         write_text(folder / "error.txt", f"{error}\n\n{error.__cause__}\n")
-        raise RunFailed(f"{error}; the details and what was computed are in {folder}") from error
+        raise RunFailed(f"{error}; the details are in {folder / 'error.txt'}; {_go_on(folder)}") from error
     except KeyboardInterrupt as error:
-        raise Interrupted(f"stopped before the fusion began; what there is lies in {folder}") from error
+        how = Terminated if stopping.signal == signal.SIGTERM else Interrupted
+        raise how(f"stopped; {_go_on(folder)}") from error
+
+
+def _own_config(resume: Path | None) -> str:
+    if resume is None:
+        raise UserError("RUN: name a configuration or a preset, or a run to go on with (--resume)")
+    file = resume / "config.yaml"
+    if not file.is_file():
+        raise UserError(f"--resume: {resume} holds no run ({file.name} is missing)")
+    return str(file)
+
+
+def _finished(folder: Path) -> FusionResult | None:
+    """The result of a run that needs no going on."""
+    try:
+        summary = json.loads((folder / "summary.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(summary, dict) or summary.get("status") != "finished":
+        return None
+    return FusionResult(folder=folder, summary=summary)
+
+
+def _go_on(folder: Path) -> str:
+    student = folder / STUDENT
+    look = (
+        f"the student of the last epoch is {student} (dfmf evaluate {folder}); " if student.exists() else ""
+    )
+    return f"{look}to go on: dfmf fuse --resume {folder}"
+
+
+def _storage(config: RunConfig, folder: Path, resumed: bool) -> Storage:
+    storage = open_storage(config.checkpoint.to or str(folder / "checkpoints"))
+    try:
+        taken = bool(storage.folders()) and not resumed
+    except OSError as error:
+        raise UserError(f"checkpoint.to: cannot read {storage.where}: {error.strerror or error}") from error
+    if taken:
+        raise UserError(f"checkpoint.to: {storage.where} holds the checkpoints of another run")
+    return storage
 
 
 @contextlib.contextmanager
@@ -105,12 +175,18 @@ def _open_engine(config: RunConfig, say: Callable[[str], None]) -> Iterator[Engi
             yield engine
 
 
-def _tracker(config: RunConfig, folder: Path) -> Tracker | None:
+def _shipper(
+    config: RunConfig, folder: Path, resumed: bool, say: Callable[[str], None]
+) -> shipping.Shipper | None:
     if not config.tracking.enabled:
         return None
+    known = shipping.resume(folder, say) if resumed else None
+    if known is not None:
+        return known
     params = {
         name: value for name, value in flat(json.loads(config.model_dump_json())).items() if value is not None
     }
-    commit = environment()["git_commit"]
+    commit = git_commit()
     tags = {"dfmf.folder": str(folder), **({"mlflow.source.git.commit": commit} if commit else {})}
-    return Tracker(config.tracking, Path(config.output), folder.name, params, tags)
+    uri = tracking_uri(config.tracking, Path(config.output))
+    return shipping.start(folder, uri, config.tracking.experiment, params, tags, say)

@@ -1,5 +1,6 @@
 """The parties' classifiers: read from disk and checked against each other, or pretrained here."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -13,7 +14,7 @@ from fusion.data.sources import load
 from fusion.networks import ImageSpec
 from fusion.teachers import Teacher, TeacherError, load_teacher, save_teacher
 from orchestrator.config import Pretraining, RunConfig
-from orchestrator.engines import Lesson
+from orchestrator.engines import Lesson, Weights
 from orchestrator.errors import UserError
 
 GOLD_STANDARD = "gold-standard"
@@ -142,8 +143,23 @@ def split(pretrain: Pretraining, train: LabelledImages, seed: int) -> list[NDArr
     return partitions.imbalanced(labels, pretrain.parties, r=r, seed=seed)
 
 
-def write_teachers(teachers: Sequence[Teacher], todo: Sequence[Lesson], folder: Path) -> None:
-    """Write each pretrained classifier and its card to `folder`."""
+def write_teacher(lesson: Lesson, weights: Weights, folder: Path) -> Teacher:
+    """Write a pretrained classifier and its card to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for lesson, teacher in zip(todo, teachers, strict=True):
-        save_teacher(teacher, folder / f"{teacher.name}.safetensors", training_images=len(lesson.train))
+    teacher = Teacher(name=lesson.name, network=lesson.network, spec=lesson.spec, weights=weights)
+    save_teacher(teacher, _file(lesson, folder), training_images=len(lesson.train))
+    return teacher
+
+
+def trained_already(todo: Sequence[Lesson], folder: Path) -> dict[str, Teacher]:
+    """Those classifiers that an earlier start of the run has left in `folder`; damaged ones are not."""
+    found = {}
+    for lesson in todo:
+        if _file(lesson, folder).exists():
+            with contextlib.suppress(TeacherError):
+                found[lesson.name] = load_teacher(_file(lesson, folder))
+    return found
+
+
+def _file(lesson: Lesson, folder: Path) -> Path:
+    return folder / f"{lesson.name}.safetensors"

@@ -48,13 +48,28 @@ def test_a_terminal_gets_a_bar_with_the_time_left() -> None:
 def test_the_journal_becomes_a_table(tmp_path: Path) -> None:
     journal.append_epoch(tmp_path, 0, 0, {"warmup/a/bn": 2.5})
     journal.append_epoch(tmp_path, 1, 10, {"student/distill": 0.5, "eval/accuracy": 90.0})
-    rows = pq.read_table(journal.write_table(tmp_path)).to_pylist()
+    epochs = journal.read_epochs(tmp_path)
+    journal.write_table(tmp_path)
+    assert journal.read_epochs(tmp_path) == epochs
+    rows = pq.read_table(tmp_path / journal.TABLE).to_pylist()
+    assert all(row.pop("timestamp_ms") > 1.7e12 for row in rows)
     assert rows == [
         {"epoch": 0, "iteration": 0, "name": "warmup/a/bn", "value": 2.5},
         {"epoch": 1, "iteration": 10, "name": "student/distill", "value": 0.5},
         {"epoch": 1, "iteration": 10, "name": "eval/accuracy", "value": 90.0},
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.parquet"]
+
+
+def test_a_journal_forgets_what_came_after_a_checkpoint_and_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    for epoch in range(4):
+        journal.append_epoch(tmp_path, epoch, 10 * epoch, {"eval/accuracy": float(epoch)})
+    with (tmp_path / journal.JOURNAL).open("a") as file:
+        file.write('{"epoch": 4, "itera')
+    assert [one["epoch"] for one in journal.read_epochs(tmp_path)] == [0, 1, 2, 3]
+    assert [one["epoch"] for one in journal.go_back(tmp_path, 2)] == [0, 1, 2]
+    assert [one["epoch"] for one in journal.read_epochs(tmp_path)] == [0, 1, 2]
+    assert journal.go_back(tmp_path, -1) == []
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,0 +1,202 @@
+"""Checkpoints: snapshots on storage, each with a manifest that names every file's size and hash."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from orchestrator.errors import UserError
+from orchestrator.snapshot import FRESH, PartySnapshot, Snapshot
+from orchestrator.storage import MANIFEST, Storage
+
+FORMAT = 1
+STUDENT = "student.safetensors"
+MAX_MANIFEST_BYTES = 16 * 2**20
+_PARTY = re.compile(r"party-(\d{1,6})\.safetensors")
+
+
+class Damaged(ValueError):
+    """A checkpoint is not what was written: the file and what is wrong with it."""
+
+
+UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""What reading a damaged checkpoint may raise; its content decides which."""
+
+
+class Checkpoints:
+    """A run's checkpoints on `storage`: numbered, the newest `keep` kept.
+
+    `identity` is what a run must have in common with a checkpoint that it goes on from (`run_identity`).
+    """
+
+    def __init__(
+        self, storage: Storage, keep: int, identity: Mapping[str, Any], say: Callable[[str], None]
+    ) -> None:
+        self.where = storage.where
+        self._storage = storage
+        self._keep = keep
+        self._identity = dict(identity)
+        self._say = say
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Write a new checkpoint, then delete the ones that are too many.
+
+        Raises:
+            OSError: it could not be written; the ones before are untouched.
+        """
+        names = self._storage.folders()
+        files = to_files(snapshot, self._identity)
+        self._storage.write(f"checkpoint-{_number(names[-1]) + 1 if names else 1:08d}", files)
+        for name in names[: len(names) + 1 - self._keep]:
+            self._storage.remove(name)
+
+    def clear(self) -> None:
+        """Delete them all: the run is over."""
+        for name in self._storage.folders():
+            self._storage.remove(name)
+        self._storage.tidy()
+
+    def load(self) -> Snapshot:
+        """The newest snapshot that is whole; those that are not are said and set aside. Without any: fresh.
+
+        Raises:
+            UserError: the newest is another run's, or none of several is whole.
+        """
+        names = self._storage.folders()
+        for name in reversed(names):
+            try:
+                manifest = _manifest(self._storage, name)
+                check_identity(manifest["identity"], self._identity, f"{self.where}/{name}")
+                snapshot = from_files(self._storage, name, manifest)
+            except UNREADABLE as error:
+                self._say(f"{name} is damaged ({_in_words(error)}); using the one before")
+                self._storage.set_aside(name)
+                continue
+            return snapshot
+        if names:
+            self._say(f"none of the checkpoints in {self.where} is whole; starting from the beginning")
+        return FRESH
+
+
+def to_files(snapshot: Snapshot, identity: Mapping[str, Any]) -> dict[str, bytes]:
+    """A checkpoint's files, the manifest last."""
+    tensors = {f"party-{index}.safetensors": party.state for index, party in snapshot.parties.items()}
+    if snapshot.student is not None:
+        tensors[STUDENT] = snapshot.student
+    files = {name: save(dict(state)) for name, state in tensors.items()}
+    content = {
+        "format": FORMAT,
+        "identity": identity,
+        "iterations": snapshot.iterations,
+        "rewinds": snapshot.rewinds,
+        "parties": {
+            str(index): {
+                "warmup_steps": one.warmup_steps,
+                "iterations": one.iterations,
+                "metrics": _in_hex(one.metrics),
+            }
+            for index, one in snapshot.parties.items()
+        },
+        "records": [_in_hex(one) for one in snapshot.records],
+        "files": {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in files.items()
+        },
+    }
+    return {**files, MANIFEST: _sealed(content)}
+
+
+def from_files(storage: Storage, folder: str, manifest: Mapping[str, Any]) -> Snapshot:
+    """The snapshot that `manifest` describes.
+
+    Raises:
+        Damaged, OSError: a file is not what was written.
+        LookupError, TypeError, ValueError, AttributeError: the manifest is not one that `to_files` makes.
+    """
+    tensors = {name: _tensors(storage, folder, name, entry) for name, entry in manifest["files"].items()}
+    return Snapshot(
+        iterations=int(manifest["iterations"]),
+        rewinds=int(manifest["rewinds"]),
+        records=tuple(_from_hex(one) for one in manifest["records"]),
+        student=tensors.get(STUDENT),
+        parties={
+            int(index): PartySnapshot(
+                warmup_steps=int(one["warmup_steps"]),
+                iterations=int(one["iterations"]),
+                metrics=_from_hex(one["metrics"]),
+                state=tensors[f"party-{int(index)}.safetensors"],
+            )
+            for index, one in manifest["parties"].items()
+        },
+    )
+
+
+def check_identity(theirs: Any, ours: Mapping[str, Any], where: str) -> None:
+    """A checkpoint may only be continued by the run that it is of.
+
+    Raises:
+        UserError: names the keys that differ.
+    """
+    theirs = theirs if isinstance(theirs, dict) else {}
+    keys = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+    if keys:
+        listed = "; ".join(f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here" for key in keys[:5])
+        more = f"; and {len(keys) - 5} more" if len(keys) > 5 else ""
+        raise UserError(f"{where} is of another configuration: {listed}{more}")
+
+
+def _in_hex(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Every bit of a number, also of one that is not finite."""
+    return {name: value.hex() for name, value in metrics.items()}
+
+
+def _from_hex(metrics: Mapping[str, str]) -> dict[str, float]:
+    return {name: float.fromhex(value) for name, value in metrics.items()}
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, (Damaged, OSError)):
+        return str(error)
+    return f"{MANIFEST}: {type(error).__name__}"
+
+
+def _number(name: str) -> int:
+    digits = name.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else 0
+
+
+def _manifest(storage: Storage, folder: str) -> dict[str, Any]:
+    if storage.size(folder, MANIFEST) > MAX_MANIFEST_BYTES:
+        raise Damaged(f"{MANIFEST}: larger than {MAX_MANIFEST_BYTES} bytes")
+    data = storage.read(folder, MANIFEST)
+    content: dict[str, Any] = json.loads(data)["content"]
+    if data != _sealed(content):
+        raise Damaged(f"{MANIFEST}: its hash does not match")
+    if content["format"] != FORMAT:
+        raise Damaged(f"{MANIFEST}: format {content['format']!r}, not {FORMAT}")
+    return content
+
+
+def _sealed(content: Mapping[str, Any]) -> bytes:
+    """The manifest's bytes: what is in it, and the hash of that."""
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return (json.dumps({"sha256": digest, "content": content}, indent=1) + "\n").encode()
+
+
+def _tensors(storage: Storage, folder: str, name: str, entry: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    if name != STUDENT and not _PARTY.fullmatch(name):
+        raise Damaged(f"{MANIFEST}: unknown file {name!r}")
+    if storage.size(folder, name) != entry["bytes"]:
+        raise Damaged(f"{name}: {storage.size(folder, name)} bytes, not {entry['bytes']}")
+    data = storage.read(folder, name)
+    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        raise Damaged(f"{name}: its hash does not match")
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise Damaged(f"{name}: {error}") from error

@@ -1,0 +1,269 @@
+"""The actors of a fusion on Ray: begun, watched, and mended when one is lost."""
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError
+
+from actors.feed import Members
+from actors.party import PartyState
+from actors.process import Arrays, as_tensor, to_tensors
+from actors.repairs import LOST, describe
+from actors.student import Lesson, StudentState
+from fusion.teachers import TeacherCard
+from orchestrator.config import EngineSettings
+from orchestrator.engines import Fused, Job, Observer
+from orchestrator.snapshot import PartySnapshot, Snapshot, Tensors
+from orchestrator.tracking import first_line
+from orchestrator.waiting import POLL_SECONDS, ActorLost, Watch, get
+
+STUDENT = "the student"
+NOTICE_SECONDS = 10.0
+
+
+class StudentLost(Exception):
+    """The student's process is gone."""
+
+
+class Crew:
+    """Handles of the parties' actors and, unless it has several workers, of the student.
+
+    A lost group of parties is restored from the newest snapshot; it then catches up. A lost student is
+    restored
+    from the newest snapshot with all parties.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[Members, Any],
+        student: Any,
+        teachers: Sequence[TeacherCard],
+        settings: EngineSettings,
+        job: Job,
+        observer: Observer,
+    ) -> None:
+        """`teachers` are those that the student gets: with weights, or their cards alone."""
+        self.groups = dict(groups)
+        self.student = student
+        self.sessions: dict[Members, int] = {}
+        # What actors begin with, also those that are started again: the driver keeps it in the object store.
+        self._own_teachers = {
+            members: ray.put({index: job.teachers[index] for index in members}) for members in groups
+        }
+        self._teachers, self._evaluation = ray.put(list(teachers)), ray.put(job.evaluation)
+        self._numbers = itertools.count(1)
+        self._settings = settings
+        self._job = job
+        self._say = observer.said
+        self._restarts: dict[str, int] = {}
+        named = {self.name(members): handle for members, handle in groups.items()}
+        if student is not None:
+            named[STUDENT] = student
+        self._watch = Watch(named, settings.silent_seconds, settings.stuck_seconds, observer.said)
+
+    def name(self, members: Members) -> str:
+        """The parties of a group, for people."""
+        return " and ".join(self._job.names[index] for index in members)
+
+    def wait(self, calls: Any, meanwhile: Callable[[], None] = lambda: None) -> Any:
+        """The results; the watch goes on, and `meanwhile` is called while there are none.
+
+        Raises:
+            LOST: an actor is gone.
+            ActorLost, Diverged: see `orchestrator.waiting.get`.
+        """
+        pending = calls if isinstance(calls, list) else [calls]
+        while ray.wait(pending, num_returns=len(pending), timeout=POLL_SECONDS)[1]:
+            self._watch.look()
+            meanwhile()
+        try:
+            return ray.get(calls)
+        except LOST:
+            raise
+        except ray.exceptions.RayError:
+            return get(calls)
+
+    def first(self, calls: list[Any]) -> list[Any]:
+        """Those of `calls` that are over, as soon as one is."""
+        while not ray.wait(calls, num_returns=1, timeout=POLL_SECONDS)[0]:
+            self._watch.look()
+        self._watch.look()
+        return list(ray.wait(calls, num_returns=len(calls), timeout=0)[0])
+
+    def over(self, call: Any) -> bool:
+        """Whether there is a result, after a short wait."""
+        self._watch.look()
+        return bool(ray.wait([call], timeout=POLL_SECONDS)[0])
+
+    def begin_groups(self, snapshot: Snapshot) -> None:
+        """Have all parties be as `snapshot` says, in new sessions."""
+        calls = {members: self._begin(members, snapshot) for members in self.groups}
+        for members, call in calls.items():
+            try:
+                self.wait(call)
+            except LOST as error:
+                self.restore(members, describe(error), snapshot)
+
+    def begin_student(self, snapshot: Snapshot) -> None:
+        """Have the student be as `snapshot` says, with the parties' sessions as they are.
+
+        Raises:
+            LOST: it is gone.
+        """
+
+        def begin() -> Any:
+            return self.student.begin.remote(
+                self._teachers, dict(self.groups), self._evaluation, self.lesson(snapshot)
+            )
+
+        self._patiently(STUDENT, begin)
+
+    def restore(self, members: Members, why: str, snapshot: Snapshot | None = None) -> int:
+        """A group that was lost, from the newest snapshot; its new session.
+
+        Raises:
+            ActorLost: it was restarted too often.
+        """
+        while True:
+            self.note_restart(self.name(members), why)
+            newest = snapshot or self._job.keeper.newest()
+            try:
+                self._patiently(self.name(members), partial(self._begin, members, newest))
+            except LOST as error:
+                why = describe(error)
+                continue
+            party = newest.parties.get(members[0])
+            where = f"iteration {party.iterations}" if party and party.iterations else "the warm-up"
+            self._say(f"{self.name(members)}: restored from {where}, catching up")
+            return self.sessions[members]
+
+    def note_restart(self, name: str, why: str) -> None:
+        """Count and say that an actor is started again.
+
+        Raises:
+            ActorLost: too often.
+        """
+        self._restarts[name] = self._restarts.get(name, 0) + 1
+        if self._restarts[name] > self._settings.restarts:
+            raise ActorLost(
+                f"{name} failed: {why}; it was restarted {self._settings.restarts} times (engine.restarts)"
+            )
+        self._say(
+            f"{name} failed: {why}; restart {self._restarts[name]} of at most {self._settings.restarts}"
+        )
+
+    def lesson(self, snapshot: Snapshot) -> Lesson:
+        """What a student is told that is to go on from `snapshot`."""
+        state: StudentState | None = None
+        if snapshot.student is not None:
+            arrays = {name: tensor.numpy() for name, tensor in snapshot.student.items()}
+            state = {"iterations": snapshot.iterations, "state": arrays, "records": snapshot.records}
+        return {
+            "settings": self._job.settings,
+            "sessions": dict(self.sessions),
+            "state": state,
+            "limits": self._job.limits,
+            "every": self._job.keeper.every,
+        }
+
+    def kill(self) -> None:
+        """End all actors."""
+        for handle in (*self.groups.values(), self.student):
+            if handle is not None:
+                ray.kill(handle)
+
+    def _begin(self, members: Members, snapshot: Snapshot) -> Any:
+        session = self.sessions[members] = next(self._numbers)
+        states = {
+            index: _party_state(snapshot.parties[index]) for index in members if index in snapshot.parties
+        }
+        teachers, number = self._own_teachers[members], len(self._job.teachers)
+        return self.groups[members].begin.remote(session, teachers, number, self._job.settings, states)
+
+    def _patiently(self, name: str, submit: Callable[[], Any]) -> Any:
+        """The result of what `submit` asks of an actor that Ray is still starting again.
+
+        Raises:
+            ActorLost: that takes too long, or cannot be done.
+            LOST: the actor is gone once more.
+        """
+        started = notice = time.monotonic()
+        while True:
+            try:
+                return self.wait(submit())
+            except ActorUnavailableError as error:
+                now = time.monotonic()
+                if now - started > self._settings.wait_seconds:
+                    raise ActorLost(
+                        f"{name} could not be started again within {self._settings.wait_seconds:.0f} s "
+                        f"(engine.wait_seconds)"
+                    ) from error
+                if now - notice > NOTICE_SECONDS:
+                    notice = now
+                    self._say(f"{name}: waiting for the cluster to have room to start it again")
+                time.sleep(POLL_SECONDS)
+            except ActorDiedError as error:  # Ray starts an actor again as often as it must.
+                raise ActorLost(f"{name} cannot be started again: {first_line(error)}") from error
+
+
+def to_party_snapshots(
+    states: Mapping[int, PartyState], metrics: Mapping[int, Mapping[str, float]] = MappingProxyType({})
+) -> dict[int, PartySnapshot]:
+    """What the parties' actors give, as a snapshot has it."""
+    return {
+        index: PartySnapshot(
+            warmup_steps=one["warmup_steps"],
+            iterations=one["iterations"],
+            state=_tensors(one["state"]),
+            metrics=metrics.get(index, {}),
+        )
+        for index, one in states.items()
+    }
+
+
+def to_snapshot(
+    student: StudentState,
+    parties: Mapping[int, PartyState],
+    rewinds: int,
+    others: Mapping[int, PartySnapshot] = MappingProxyType({}),
+) -> Snapshot:
+    """What the actors give; `others` are parties as they were before."""
+    return Snapshot(
+        iterations=student["iterations"],
+        student=_tensors(student["state"]),
+        parties={**others, **to_party_snapshots(parties)},
+        records=student["records"],
+        rewinds=rewinds,
+    )
+
+
+def fused(crew: Crew, student: Mapping[str, Arrays], iterations: int) -> Fused:
+    """What a run leaves, with the parties as they are."""
+    calls = [group.weights.remote(crew.sessions[members]) for members, group in crew.groups.items()]
+    order = [index for members in crew.groups for index in members]
+    parties = dict(zip(order, (one for of_group in crew.wait(calls) for one in of_group), strict=True))
+    return Fused(
+        student=to_tensors(student["student"]),
+        vids=to_tensors(student["vids"]),
+        parties=[
+            {role: to_tensors(one) for role, one in parties[index].items()} for index in sorted(parties)
+        ],
+        iterations=iterations,
+    )
+
+
+def _tensors(state: Arrays) -> Tensors:
+    return {name: as_tensor(array) for name, array in state.items()}
+
+
+def _party_state(one: PartySnapshot) -> PartyState:
+    return {
+        "warmup_steps": one.warmup_steps,
+        "iterations": one.iterations,
+        "state": {name: tensor.numpy() for name, tensor in one.state.items()},
+    }

@@ -1,0 +1,19 @@
+"""What a run and a checkpoint that it goes on from must have in common: all that decides the result."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.config import RunConfig
+from orchestrator.tracking import flat
+
+FREE = {"name", "output", "data", "teachers", "pretrain", "engine", "checkpoint", "numerics", "tracking"}
+"""Sections that may differ: they decide where the work runs and what is told of it. The teachers are compared
+by their weights."""
+
+
+def run_identity(config: RunConfig, teachers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One level of keys as in the configuration, and each teacher's hash."""
+    decides = flat(json.loads(config.model_dump_json(exclude=FREE)))
+    hashes = {f"teachers.{one['name']}.sha256": one["sha256"] for one in teachers}
+    return {**decides, "engine.threads": config.engine.threads, **hashes}

@@ -1,0 +1,93 @@
+"""Keeps the newest snapshot of a run, written to storage beside the work."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+
+from actors.interval import Interval
+from fusion.health import Diverged
+from orchestrator.checkpoints import Checkpoints
+from orchestrator.snapshot import FRESH, Snapshot, Tensors
+
+
+def ignore(line: str) -> None:
+    """Nobody listens."""
+
+
+class Keeper:
+    """Without `checkpoints` the newest snapshot is kept in memory only, which is enough to mend a run."""
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints | None = None,
+        *,
+        iterations: int | None = None,
+        seconds: float | None = None,
+        say: Callable[[str], None] = ignore,
+    ) -> None:
+        self.every = (iterations, seconds)
+        """Iterations and seconds between two snapshots."""
+        self._checkpoints = checkpoints
+        self._say = say
+        self._in_memory = FRESH
+        self._writer = ThreadPoolExecutor(1, "checkpoints")
+        self._writing: Future[None] | None = None
+
+    def interval(self) -> Interval:
+        """A clock for somebody who takes snapshots."""
+        return Interval(*self.every)
+
+    def keep(self, snapshot: Snapshot, names: Sequence[str]) -> None:
+        """Have `snapshot` written; returns before it is, unless the one before is still being written.
+
+        Raises:
+            Diverged: it has values that are not finite, so nobody should go back to it.
+        """
+        wrong = _not_finite(snapshot, names)
+        if wrong is not None:
+            raise Diverged(
+                wrong, float("nan"), snapshot.iterations - 1, f"after {snapshot.iterations} iterations"
+            )
+        if self._checkpoints is None:
+            self._in_memory = snapshot
+            return
+        self.flush()
+        self._writing = self._writer.submit(self._write, self._checkpoints, snapshot)
+
+    def newest(self) -> Snapshot:
+        """What a run can go on from."""
+        self.flush()
+        return self._checkpoints.load() if self._checkpoints is not None else self._in_memory
+
+    def flush(self) -> None:
+        """Wait until everything is written."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def _write(self, checkpoints: Checkpoints, snapshot: Snapshot) -> None:
+        try:
+            checkpoints.save(snapshot)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._say(
+                f"the checkpoint after {snapshot.iterations} iterations could not be written to "
+                f"{checkpoints.where}: {reason}; the run goes on, and the one before is untouched"
+            )
+
+
+def _not_finite(snapshot: Snapshot, names: Sequence[str]) -> str | None:
+    """The first tensor with a value that is not finite."""
+    owners: dict[str, Tensors] = {"student": snapshot.student or {}}
+    owners |= {names[index]: party.state for index, party in snapshot.parties.items()}
+    for owner, state in owners.items():
+        for name, tensor in state.items():
+            # The sum is quick, and finite unless some value is not, or nearly so.
+            if (
+                tensor.is_floating_point()
+                and not tensor.sum().isfinite()
+                and not torch.isfinite(tensor).all()
+            ):
+                return f"{owner}/{name}"
+    return None

@@ -1,0 +1,183 @@
+"""Where checkpoints lie: a local folder, or anything that `pyarrow.fs` opens (s3://, gs://, hdfs://, ...).
+
+A checkpoint is a folder of files whose last one, the manifest, makes it complete.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from orchestrator.errors import UserError
+
+MANIFEST = "MANIFEST.json"
+
+
+class Storage(Protocol):
+    """Folders of files that appear whole or not at all. All methods may raise OSError."""
+
+    where: str
+    """For people."""
+
+    def folders(self) -> list[str]:
+        """The complete ones, in alphabetical order."""
+
+    def write(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """A new folder; the last of `files` is the manifest."""
+
+    def size(self, folder: str, name: str) -> int:
+        """Bytes of a file."""
+
+    def read(self, folder: str, name: str) -> bytes:
+        """A file's content."""
+
+    def remove(self, folder: str) -> None:
+        """Delete a folder."""
+
+    def set_aside(self, folder: str) -> None:
+        """Keep a folder that is no good where nobody takes it for one that is."""
+
+    def tidy(self) -> None:
+        """Delete what a crash left half-written."""
+
+
+def open_storage(place: str) -> Storage:
+    """The storage at `place`, a path or a URI; made when something is written.
+
+    Raises:
+        UserError: there is no such storage.
+    """
+    try:
+        if "://" not in place:
+            return LocalStorage(Path(place).absolute())
+        from pyarrow import fs
+
+        system, path = fs.FileSystem.from_uri(place)
+        if isinstance(system, fs.LocalFileSystem):
+            return LocalStorage(Path(path))
+        return RemoteStorage(system, path, place)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"checkpoint.to: cannot write to {place}: {reason}") from error
+
+
+class LocalStorage:
+    """A folder: written under another name, flushed to the disk, then renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self.where = str(root)
+        self._root = root
+
+    def folders(self) -> list[str]:
+        """See `Storage`."""
+        return sorted(path.parent.name for path in self._root.glob(f"[!.]*/{MANIFEST}"))
+
+    def write(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """See `Storage`."""
+        temporary = self._root / f".writing-{folder}-{os.getpid()}"
+        self.tidy()
+        try:
+            temporary.mkdir(parents=True)
+            for name, data in files.items():
+                with (temporary / name).open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            _flush_folder(temporary)
+            temporary.rename(self._root / folder)
+            _flush_folder(self._root)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    def size(self, folder: str, name: str) -> int:
+        """See `Storage`."""
+        return (self._root / folder / name).stat().st_size
+
+    def read(self, folder: str, name: str) -> bytes:
+        """See `Storage`."""
+        return (self._root / folder / name).read_bytes()
+
+    def remove(self, folder: str) -> None:
+        """See `Storage`."""
+        doomed = self._root / f".writing-{folder}-{os.getpid()}"
+        (self._root / folder).rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def set_aside(self, folder: str) -> None:
+        """See `Storage`."""
+        (self._root / folder).rename(self._root / f".damaged-{folder}-{os.getpid()}")
+
+    def tidy(self) -> None:
+        """See `Storage`; also the folder itself, when it is empty."""
+        for left in self._root.glob(".writing-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._root.rmdir()
+
+
+class RemoteStorage:
+    """An object store, which cannot rename: a folder counts once its manifest is there."""
+
+    def __init__(self, system: Any, path: str, where: str) -> None:
+        self.where = where
+        self._system = system
+        self._path = path.rstrip("/")
+
+    def folders(self) -> list[str]:
+        """See `Storage`."""
+        from pyarrow import fs
+
+        found = self._system.get_file_info(fs.FileSelector(self._path, recursive=True, allow_not_found=True))
+        suffix = f"/{MANIFEST}"
+        return sorted(
+            one.path.removesuffix(suffix).rpartition("/")[2] for one in found if one.path.endswith(suffix)
+        )
+
+    def write(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """See `Storage`."""
+        try:
+            self._system.create_dir(f"{self._path}/{folder}", recursive=True)
+            for name, data in files.items():
+                with self._system.open_output_stream(f"{self._path}/{folder}/{name}") as stream:
+                    stream.write(data)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.remove(folder)
+            raise
+
+    def size(self, folder: str, name: str) -> int:
+        """See `Storage`."""
+        size = self._system.get_file_info(f"{self._path}/{folder}/{name}").size
+        if size is None:
+            raise FileNotFoundError(2, "No such file", name)
+        return int(size)
+
+    def read(self, folder: str, name: str) -> bytes:
+        """See `Storage`."""
+        with self._system.open_input_stream(f"{self._path}/{folder}/{name}") as stream:
+            data: bytes = stream.read()
+        return data
+
+    def remove(self, folder: str) -> None:
+        """See `Storage`."""
+        with contextlib.suppress(FileNotFoundError):  # First what makes it count.
+            self._system.delete_file(f"{self._path}/{folder}/{MANIFEST}")
+        self._system.delete_dir(f"{self._path}/{folder}")
+
+    def set_aside(self, folder: str) -> None:
+        """See `Storage`."""
+        self.remove(folder)
+
+    def tidy(self) -> None:
+        """See `Storage`; nothing: what has no manifest is written over."""
+
+
+def _flush_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
