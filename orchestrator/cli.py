@@ -1,5 +1,6 @@
 """The command line: `dfmf`, or `python -m orchestrator` without installation."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -225,6 +226,9 @@ class _one_line_errors:  # noqa: N801 - reads as a statement
 
 
 def _leave(message: str, code: int) -> NoReturn:
+    if code > 128:  # On the way out another signal would change the exit code.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
     print(message, file=sys.stderr)
     raise SystemExit(code)
 

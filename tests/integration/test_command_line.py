@@ -132,8 +132,9 @@ def test_ctrl_c_stops_soon_and_keeps_what_was_computed(mode: str, tmp_path: Path
     finally:
         process.kill()
     assert process.returncode == 130, errors
-    assert errors.startswith("stopped; the student after ")
+    assert errors.startswith("stopped; the student of the last epoch is ")
     assert f"dfmf evaluate {tmp_path}/runs/long" in errors
+    assert f"to go on: dfmf fuse --resume {tmp_path}/runs/long" in errors
     assert len(errors.splitlines()) == 1, errors
     summary = json.loads((student.parent / "summary.json").read_text())
     assert summary["status"] == "interrupted"
