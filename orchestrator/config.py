@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fusion.assembly import FusionSettings
+from fusion.audit.triggers import TriggerSearch
 from fusion.augmentation import Augmentation
 from fusion.compute import Compute
 from fusion.data.sources import DataSettings
@@ -52,6 +53,8 @@ class Pretraining(_Section):
     """Of the Dirichlet distribution of 'dirichlet'."""
     gold_standard: bool = True
     """Also train the student's network on all images, to compare with."""
+    canaries: int = Field(0, ge=0)
+    """Images of each party that are trained with a wrong label, for `dfmf audit --data` (docs/audit.md)."""
     recipe: Recipe = Recipe()
     """How each of them is trained."""
 
@@ -189,6 +192,8 @@ class RunConfig(_Section):
     """Losses that explode, generators that collapse."""
     tracking: Tracking = Tracking()
     """MLflow."""
+    audit: TriggerSearch = TriggerSearch()
+    """The search for planted triggers of `dfmf audit`."""
 
     @field_validator("student")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 from torch import Tensor
 
 from fusion.assembly import FusionSettings
+from fusion.audit.canaries import Canary
 from fusion.data.labelled import LabelledImages
 from fusion.epoch import EpochReport
 from fusion.health import Limits
@@ -34,6 +35,8 @@ class Lesson:
     network: str
     spec: ImageSpec
     train: LabelledImages
+    canaries: Sequence[Canary] = ()
+    """Those of its images that have a wrong label on purpose."""
 
 
 Taught: TypeAlias = Callable[[Lesson, Weights], None]

@@ -36,7 +36,7 @@ from orchestrator.shipping import Shipper
 from orchestrator.snapshot import FRESH, Snapshot
 from orchestrator.stopping import Stopping
 from orchestrator.storage import Storage
-from orchestrator.teachers import GOLD_STANDARD, trained_already, write_teacher
+from orchestrator.teachers import CANARIES, GOLD_STANDARD, canaries_record, trained_already, write_teacher
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -205,6 +205,8 @@ class Run:
         trained."""
         assert self.config.pretrain is not None
         todo, folder = self.inputs.todo, self.folder / "teachers"
+        if record := canaries_record(todo):
+            write_json(self.folder / CANARIES, record)
         trained = trained_already(todo, folder)
 
         def taught(lesson: Lesson, weights: Weights) -> None:

@@ -1,6 +1,7 @@
 """The parties' classifiers: read from disk and checked against each other, or pretrained here."""
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -8,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion.audit.canaries import draw_canaries, mislabelled
 from fusion.data import partitions
 from fusion.data.labelled import DataError, LabelledImages
 from fusion.data.sources import load
@@ -18,6 +20,7 @@ from orchestrator.engines import Lesson, Weights
 from orchestrator.errors import UserError
 
 GOLD_STANDARD = "gold-standard"
+CANARIES = "canaries.json"
 Parts: TypeAlias = tuple[LabelledImages, LabelledImages]
 
 
@@ -119,15 +122,22 @@ def lessons(config: RunConfig, train: LabelledImages) -> list[Lesson]:
     assert config.pretrain is not None
     try:
         parts = split(config.pretrain, train, config.seed)
+        canaries = draw_canaries(
+            train.labels.numpy(), parts, config.pretrain.canaries, len(train.classes), config.seed
+        )
     except ValueError as error:
         raise UserError(f"pretrain: {error}") from error
     mean, std = train.normalisation()
     spec = ImageSpec(size=train.size, channels=train.channels, classes=train.classes, mean=mean, std=std)
     result = [
         Lesson(
-            name=f"party-{index}", network=config.pretrain.network(index), spec=spec, train=train.subset(part)
+            name=f"party-{index}",
+            network=config.pretrain.network(index),
+            spec=spec,
+            train=mislabelled(train, own).subset(part),
+            canaries=own,
         )
-        for index, part in enumerate(parts)
+        for index, (part, own) in enumerate(zip(parts, canaries, strict=True))
     ]
     if config.pretrain.gold_standard:
         result.append(Lesson(name=GOLD_STANDARD, network=config.student, spec=spec, train=train))
@@ -141,6 +151,11 @@ def split(pretrain: Pretraining, train: LabelledImages, seed: int) -> list[NDArr
         return partitions.dirichlet(labels, pretrain.parties, concentration=pretrain.concentration, seed=seed)
     r = pretrain.r if pretrain.split == "imbalanced" else 1.0
     return partitions.imbalanced(labels, pretrain.parties, r=r, seed=seed)
+
+
+def canaries_record(todo: Sequence[Lesson]) -> dict[str, list[dict[str, int]]]:
+    """The content of canaries.json: by party the wrongly labelled images."""
+    return {one.name: [dataclasses.asdict(canary) for canary in one.canaries] for one in todo if one.canaries}
 
 
 def write_teacher(lesson: Lesson, weights: Weights, folder: Path) -> Teacher:
