@@ -9,17 +9,19 @@ print(result.folder, result.summary["student"]["accuracy"])
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.auditing import audit
     from orchestrator.errors import Interrupted, RunFailed, UserError
     from orchestrator.evaluating import evaluate
     from orchestrator.fusion_run import FusionResult
     from orchestrator.running import fuse, pretrain
 
-__all__ = ["FusionResult", "Interrupted", "RunFailed", "UserError", "evaluate", "fuse", "pretrain"]
+__all__ = ["FusionResult", "Interrupted", "RunFailed", "UserError", "audit", "evaluate", "fuse", "pretrain"]
 
 _HOMES = {
     "fuse": "running",
     "FusionResult": "fusion_run",
     "pretrain": "running",
+    "audit": "auditing",
     "evaluate": "evaluating",
     "UserError": "errors",
     "Interrupted": "errors",

@@ -183,12 +183,45 @@ def evaluate(
             console.print(f"accuracy {scores['student']['accuracy']:.2f} %", highlight=False)
         console.print(class_table(scores))
         if json_file is not None:
-            from orchestrator.run_folder import write_json
+            _write_json(json_file, scores)
 
-            try:
-                write_json(json_file, scores)
-            except OSError as error:
-                raise UserError(f"{json_file}: {error.strerror}") from error
+
+@app.command()
+def audit(
+    target: Annotated[
+        str, typer.Argument(help="A run's folder, or a classifier's .safetensors file.", show_default=False)
+    ],
+    overrides: Overrides = None,
+    data: Annotated[
+        bool, typer.Option("--data", help="Also measure which training images can be told; reads the data.")
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write all numbers to this file.")
+    ] = None,
+) -> None:
+    """Search classifiers for planted triggers, without data.
+
+    Exit code 1 if one is suspicious, 0 if none is (which is no proof), 2 for wrong input. Keys: audit.*.
+    """
+    with _one_line_errors():
+        from orchestrator import audit_report
+        from orchestrator.auditing import audit as run_audit
+
+        console = Console()
+        report = run_audit(
+            target, *(overrides or []), data=data, say=lambda line: console.print(line, highlight=False)
+        )
+        console.print(audit_report.trigger_table(report))
+        lines = audit_report.trigger_lines(report)
+        if "membership" in report:
+            console.print(audit_report.membership_table(report["membership"]))
+            lines += audit_report.membership_lines(report["membership"])
+        for line in lines:
+            console.print(line, highlight=False, soft_wrap=True)
+        if json_file is not None:
+            _write_json(json_file, report)
+        if report["flagged"]:
+            raise typer.Exit(1)
 
 
 def main() -> None:
@@ -202,6 +235,15 @@ def _show(console: Console, summary: dict[str, Any], folder: Path | None) -> Non
     console.print(result_table(summary))
     for line in result_lines(summary, folder):
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    from orchestrator.run_folder import write_json
+
+    try:
+        write_json(path, value)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
 
 
 class _one_line_errors:  # noqa: N801 - reads as a statement

@@ -25,7 +25,7 @@ def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[st
     """
     path = Path(target)
     folder = path if path.is_dir() else None
-    student = _load(folder / STUDENT if folder else path)
+    student = load_classifier(folder / STUDENT if folder else path)
     source = config or (str(folder / "config.yaml") if folder else None)
     if source is None:
         raise UserError(
@@ -36,7 +36,7 @@ def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[st
     if data is None:
         raise UserError(f"{source}: data: there is nothing to evaluate on")
     check_data([student], data[1])
-    teachers, gold = _teachers_of(folder, loaded) if folder else ([student], None)
+    teachers, gold = teachers_of(folder, loaded) if folder else ([student], None)
     weights = FusionSettings(
         student=student.network, weights=loaded.weights if folder else None
     ).teacher_weights(len(teachers))
@@ -53,15 +53,25 @@ def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[st
     return result
 
 
-def _teachers_of(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher | None]:
+def teachers_of(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher | None]:
+    """The teachers of the run in `folder`, and its gold standard if it has one.
+
+    Raises:
+        UserError: one is missing or damaged.
+    """
     if config.teachers is not None:
-        return [_load(Path(source.path), source.name) for source in config.teachers], None
+        return [load_classifier(Path(source.path), source.name) for source in config.teachers], None
     paths = [folder / "teachers" / f"party-{index}.safetensors" for index in range(config.num_parties)]
     gold = folder / "teachers" / f"{GOLD_STANDARD}.safetensors"
-    return [_load(path) for path in paths], _load(gold) if gold.exists() else None
+    return [load_classifier(path) for path in paths], load_classifier(gold) if gold.exists() else None
 
 
-def _load(path: Path, name: str | None = None) -> Teacher:
+def load_classifier(path: Path, name: str | None = None) -> Teacher:
+    """The classifier at `path`, a .safetensors file.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
     try:
         return load_teacher(path, name)
     except TeacherError as error:

@@ -73,6 +73,11 @@ def load_config(run: str, overrides: Sequence[str] = ()) -> RunConfig:
         UserError: one line for each mistake, naming file (or command line) and key.
     """
     tree, source = _read(run)
+    return overridden_config(tree, source, overrides)
+
+
+def overridden_config(tree: Tree, source: str, overrides: Sequence[str]) -> RunConfig:
+    """`parse_config` after the ``key.key=value`` overrides have been applied to `tree`."""
     from_command_line = [_override(tree, override) for override in overrides]
     return parse_config(tree, source, from_command_line)
 
