@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
+from orchestrator.secrets import redact
 
 app = typer.Typer(
     help="Fuse pretrained image classifiers into one student, without their data.",
@@ -271,7 +272,7 @@ def _leave(message: str, code: int) -> NoReturn:
     if code > 128:  # On the way out another signal would change the exit code.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-    print(message, file=sys.stderr)
+    print(redact(message), file=sys.stderr)
     raise SystemExit(code)
 
 

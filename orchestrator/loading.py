@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from fusion.settings import SettingsError
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
+from orchestrator.secrets import redact
 
 Tree = dict[str, Any]
 
@@ -99,8 +100,9 @@ def config_name(run: str) -> str:
 
 
 def dump_config(config: RunConfig) -> str:
-    """The complete configuration as YAML."""
-    return yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False, width=110)
+    """The complete configuration as YAML, without secrets (`orchestrator.secrets` says how it is read
+    back)."""
+    return yaml.safe_dump(redact(json.loads(config.model_dump_json())), sort_keys=False, width=110)
 
 
 def _read(run: str) -> tuple[Tree, str]:

@@ -23,6 +23,7 @@ from orchestrator.lock import locked
 from orchestrator.progress import Display
 from orchestrator.recording import STUDENT
 from orchestrator.run_folder import make_run_folder, write_text
+from orchestrator.secrets import redact
 from orchestrator.stopping import Stopping
 from orchestrator.storage import Storage, open_storage
 from orchestrator.teachers import (
@@ -120,7 +121,7 @@ def _started(
             folder.rmdir()  # Only if nothing has been written.
         raise
     except ActorLost as error:
-        write_text(folder / "error.txt", f"{error}\n\n{error.__cause__}\n")
+        write_text(folder / "error.txt", redact(f"{error}\n\n{error.__cause__}\n"))
         raise RunFailed(f"{error}; the details are in {folder / 'error.txt'}; {_go_on(folder)}") from error
     except KeyboardInterrupt as error:
         how = Terminated if stopping.signal == signal.SIGTERM else Interrupted

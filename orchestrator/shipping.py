@@ -17,6 +17,7 @@ from orchestrator import journal
 from orchestrator.errors import UserError
 from orchestrator.recording import flat_summary
 from orchestrator.run_folder import write_json
+from orchestrator.secrets import given_again, redact
 from orchestrator.tracking import QUICK, MlflowRun, errors, first_line
 
 NOTE = "tracking.json"
@@ -39,6 +40,7 @@ class Note:
     """How far the shipping is; lies in the run's folder."""
 
     uri: str
+    """Without a password, which the environment must give again (`orchestrator.secrets`)."""
     run_id: str
     epoch: int = -1
     """The last that was shipped."""
@@ -152,8 +154,8 @@ def start(
         run = MlflowRun(uri)
         run_id = run.create(experiment, folder.parent / "mlartifacts", folder.name, params, tags)
     except errors() as error:
-        raise UserError(f"tracking.uri: cannot reach {uri} ({first_line(error)})") from error
-    note = Note(uri=uri, run_id=run_id)
+        raise UserError(f"tracking.uri: cannot reach {redact(uri)} ({first_line(error)})") from error
+    note = Note(uri=redact(uri), run_id=run_id)
     write_json(folder / NOTE, dataclasses.asdict(note))
     return Shipper(folder, note, run, say)
 
@@ -164,7 +166,7 @@ def resume(folder: Path, say: Callable[[str], None]) -> Shipper | None:
     if note is None:
         return None
     _be_quick()
-    run = MlflowRun(note.uri, note.run_id)
+    run = MlflowRun(given_again(note.uri), note.run_id)
     note.status, note.done = "RUNNING", False
     with contextlib.suppress(*errors()):
         run.set_status("RUNNING")
@@ -185,7 +187,7 @@ def sync(folder: Path) -> str:
     _be_quick()
     before = note.epoch
     try:
-        ship(folder, note, MlflowRun(note.uri, note.run_id), unsure=True)
+        ship(folder, note, MlflowRun(given_again(note.uri), note.run_id), unsure=True)
     except errors() as error:
         raise UserError(f"cannot reach {note.uri} ({first_line(error)})") from error
     finally:

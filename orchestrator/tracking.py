@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from orchestrator.config import Tracking
+from orchestrator.secrets import given_again, redact
 
 # A server that does not answer is asked again by ourselves: MLflow's own defaults wait four minutes a call.
 QUICK = {
@@ -15,6 +16,7 @@ QUICK = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # With the password that the URL may hold.
 }
 MAX_PARAM_LENGTH = 500
 MAX_METRICS = 1000
@@ -23,7 +25,7 @@ MAX_PARAMS = 100
 
 def tracking_uri(tracking: Tracking, output: Path) -> str:
     """The configured store, or SQLite in the output folder."""
-    return tracking.uri or f"sqlite:///{output.absolute()}/mlflow.db"
+    return given_again(tracking.uri) if tracking.uri else f"sqlite:///{output.absolute()}/mlflow.db"
 
 
 class MlflowRun:
@@ -55,7 +57,7 @@ class MlflowRun:
             else self._client.create_experiment(experiment, artifacts.as_uri() if local else None)
         )
         self.run_id = self._client.create_run(identifier, run_name=name, tags=dict(tags)).info.run_id
-        entries = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in params.items()]
+        entries = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in redact(params).items()]
         for first in range(0, len(entries), MAX_PARAMS):
             self._client.log_batch(self.run_id, params=entries[first : first + MAX_PARAMS])
         return self.run_id
@@ -126,5 +128,5 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def first_line(error: Exception) -> str:
     """Of its message."""
-    lines = str(error).strip().splitlines()
+    lines = redact(str(error)).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

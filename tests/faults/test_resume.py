@@ -23,7 +23,11 @@ SCHEDULE = {"warmup_epochs": 2, "epochs": 4, "iterations_per_epoch": 12, "batch_
 FILES = (
     "student.safetensors",
     "teachers/party-0.safetensors",
-    *(f"parties/party-{party}/{role}.safetensors" for party in (0, 1) for role in ("generator", "assistant", "vid")),
+    *(
+        f"parties/party-{party}/{role}.safetensors"
+        for party in (0, 1)
+        for role in ("generator", "assistant", "vid")
+    ),
 )
 
 
@@ -170,7 +174,9 @@ def test_a_run_that_is_asked_to_stop_keeps_the_iteration_in_work(
     assert_same(run, undisturbed)
 
 
-def test_a_second_driver_is_refused_while_the_first_is_at_work(tmp_path: Path, undisturbed: FusionResult) -> None:
+def test_a_second_driver_is_refused_while_the_first_is_at_work(
+    tmp_path: Path, undisturbed: FusionResult
+) -> None:
     run, driver = begun(tmp_path)
     driver.wait_until(newest_is(run, 1))
     code, _, errors = Driver(tmp_path, "--resume", str(run)).end()
@@ -207,7 +213,11 @@ def cut_off(path: Path) -> None:
 @pytest.mark.parametrize("damage", [flipped, cut_off, Path.unlink])
 @pytest.mark.parametrize("name", ["MANIFEST.json", "student.safetensors", "party-1.safetensors"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-    name: str, damage: Callable[[Path], None], killed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    damage: Callable[[Path], None],
+    killed: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from orchestrator.checkpoints import Checkpoints
     from orchestrator.storage import open_storage
@@ -236,7 +246,9 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     flipped(run / "checkpoints" / newest / "party-0.safetensors")
     code, output, _ = Driver(tmp_path, "--resume", str(run)).end()
     assert code == 0
-    assert f"{newest} is damaged (party-0.safetensors: its hash does not match); using the one before" in output
+    assert (
+        f"{newest} is damaged (party-0.safetensors: its hash does not match); using the one before" in output
+    )
     for name in FILES:
         assert (run / name).read_bytes() == (undisturbed.folder / name).read_bytes(), name
 
@@ -253,7 +265,9 @@ def test_a_checkpoint_of_another_configuration_is_refused(killed: Path, tmp_path
     assert len(checkpoints(run)) == 2
 
 
-def test_what_cannot_be_gone_on_with_is_refused(tmp_path: Path, undisturbed: FusionResult, killed: Path) -> None:
+def test_what_cannot_be_gone_on_with_is_refused(
+    tmp_path: Path, undisturbed: FusionResult, killed: Path
+) -> None:
     with pytest.raises(UserError, match="holds no run"):
         fuse(resume=tmp_path)
     with pytest.raises(UserError, match="RUN: name a configuration"):

@@ -1,0 +1,56 @@
+"""Secrets stay where the user keeps them: what a run writes, logs or prints has `***` in their place.
+
+A run's `config.yaml` is such a text. It still loads, and everything but tracking works from it as it is; a
+`tracking.uri` that lost its password is completed from the environment variable MLFLOW_TRACKING_URI, if that
+names the same server, or replaced by an override. Nothing has to be hidden where MLflow's own variables
+MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD and MLFLOW_TRACKING_TOKEN are used.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.errors import UserError
+
+HIDDEN = "***"
+_NAMES = "secret|token|passw|key|credential"
+_NAME = re.compile(_NAMES, re.IGNORECASE)
+# A password may hold '/' and '@' that nobody escaped, so all up to the word's last '@' goes.
+_USER = re.compile(r"://(?!/)\S*@")  # A file's URL, with three slashes, has no user.
+_QUERY = re.compile(rf"([?&][^=&\s]*(?:{_NAMES}|sig)[^=&\s]*=)[^&\s'\")]+", re.IGNORECASE)
+
+
+def redact(tree: Any) -> Any:
+    """The same mappings, lists and values without secrets.
+
+    A value under a key that matches ``secret|token|passw|key|credential`` becomes `***`, whatever it is, but
+    None; so does in every text the `user:password@` part of a URL, and the value of such a key in its query.
+    """
+    if isinstance(tree, Mapping):
+        return {
+            key: HIDDEN if value is not None and _NAME.search(str(key)) else redact(value)
+            for key, value in tree.items()
+        }
+    if isinstance(tree, (list, tuple)):
+        return [redact(one) for one in tree]
+    if isinstance(tree, str):
+        return _QUERY.sub(rf"\g<1>{HIDDEN}", _USER.sub(f"://{HIDDEN}@", tree))
+    return tree
+
+
+def given_again(uri: str) -> str:
+    """A tracking store's URI, with what `redact` took out of it put back from MLFLOW_TRACKING_URI.
+
+    Raises:
+        UserError: that variable does not name the same store.
+    """
+    if HIDDEN not in uri:
+        return uri
+    again = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if redact(again) != uri:
+        raise UserError(
+            f"tracking.uri: {uri} was written without its password; give all of it in the environment "
+            f"variable MLFLOW_TRACKING_URI or by tracking.uri=..."
+        )
+    return again
