@@ -225,6 +225,43 @@ def audit(
             raise typer.Exit(1)
 
 
+@app.command()
+def doctor(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN] [OVERRIDES]...",
+            help="A YAML file or preset (default: demo), and changes such as engine.threads=4.",
+            show_default=False,
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write all findings to this file.")
+    ] = None,
+) -> None:
+    """Check the machine and everything else that a run stands on, and say what to do about it.
+
+    Exit code 0 without problems, 1 with any.
+    """
+    with _one_line_errors():
+        from orchestrator.doctor import as_json, examine, lines, split_arguments, verdict
+
+        console, findings = Console(highlight=False), []
+        for finding in examine(*split_arguments(arguments or [])):
+            findings.append(finding)
+            console.print(lines(finding), soft_wrap=True)
+        console.print(verdict(findings))
+        if json_file is not None:
+            from orchestrator.run_folder import write_json
+
+            try:
+                write_json(json_file, as_json(findings))
+            except OSError as error:
+                raise UserError(f"{json_file}: {error.strerror}") from error
+        if any(finding.level == "problem" for finding in findings):
+            raise SystemExit(1)
+
+
 def main() -> None:
     """The entry point."""
     app()

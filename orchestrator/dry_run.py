@@ -8,7 +8,7 @@ import torch
 from fusion.networks import ImageSpec
 from orchestrator.config import RunConfig
 from orchestrator.costs import STORE_BYTES, faster_labelling, iteration_seconds, lanes, seconds
-from orchestrator.estimate import estimate, measured_flops_per_second
+from orchestrator.estimate import PROCESS_BYTES, estimate, measured_flops_per_second
 from orchestrator.loading import dump_config
 from orchestrator.placement import Plan, plan_actors
 from orchestrator.running import resolve
@@ -22,20 +22,7 @@ def describe(run: str, overrides: Sequence[str]) -> str:
         UserError: what a run would refuse.
     """
     config, _ = resolve(run, overrides)
-    data = read_data(config)
-    if config.teachers is not None:
-        teachers = read_teachers(config)
-        if data is not None:
-            check_data(teachers, data[1])
-        spec, names, networks = (
-            teachers[0].spec,
-            [one.name for one in teachers],
-            [one.network for one in teachers],
-        )
-    else:
-        assert data is not None and config.pretrain is not None
-        todo = lessons(config, data[0])[: config.num_parties]
-        spec, names, networks = todo[0].spec, [one.name for one in todo], [one.network for one in todo]
+    spec, names, networks = subject(config)
     cpus, gpus, where = _resources(config)
     plan = plan_actors(len(names), config.engine, cpus, gpus)
     sections = [
@@ -47,6 +34,23 @@ def describe(run: str, overrides: Sequence[str]) -> str:
         _cost(config, spec, networks, plan, cpus),
     ]
     return "\n".join(sections)
+
+
+def subject(config: RunConfig) -> tuple[ImageSpec, list[str], list[str]]:
+    """What is fused: the images, and the parties' names and networks; reads the teachers and the data.
+
+    Raises:
+        UserError: what a run would refuse of them.
+    """
+    data = read_data(config)
+    if config.teachers is not None:
+        teachers = read_teachers(config)
+        if data is not None:
+            check_data(teachers, data[1])
+        return teachers[0].spec, [one.name for one in teachers], [one.network for one in teachers]
+    assert data is not None and config.pretrain is not None
+    todo = lessons(config, data[0])[: config.num_parties]
+    return todo[0].spec, [one.name for one in todo], [one.network for one in todo]
 
 
 def _resources(config: RunConfig) -> tuple[float, float, str]:
@@ -103,7 +107,7 @@ def _cost(config: RunConfig, spec: ImageSpec, networks: list[str], plan: Plan, c
             f"{max(costs.party_flops):.2e} a party, {costs.student_flops:.2e} for the student and "
             f"{max(costs.label_flops):.2e} for each teacher that labels, and the warm-up",
             f"memory          about {_size(numbers.party_bytes)} a party, {_size(numbers.student_bytes)} "
-            f"for the student, besides what a process itself takes (about 600 MiB)",
+            f"for the student, besides what a process itself takes (about {PROCESS_BYTES / 2**20:.0f} MiB)",
             f"images          {_size(costs.image_bytes)} an iteration through the object store, "
             f"{config.engine.prefetch + 1} iterations in flight",
             f"labelling       {labelling}" + (" (chosen)" if chosen == "auto" else ""),

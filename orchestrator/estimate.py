@@ -17,6 +17,8 @@ from orchestrator.costs import BYTES, Costs, count
 SGD_COPIES, ADAM_COPIES = 3, 4
 """Weights, gradients and the optimiser's moments."""
 PROBE_FLOPS = 2e9
+PROCESS_BYTES = 600 * 2**20
+"""What a process takes that has loaded PyTorch and Ray, before it does anything."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

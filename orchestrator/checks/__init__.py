@@ -1,0 +1,1 @@
+"""What `dfmf doctor` looks at: small functions that each return a `Finding`."""
