@@ -103,7 +103,8 @@ def ray_works(config: RunConfig) -> list[Finding]:
         says = f"{where}: {'; '.join(found['differences'])}"
         return [Finding("ray", "problem", says, "install the same versions everywhere; see: imports")]
     says = (
-        f"{where} ran a task: {found['nodes']} nodes, {found['cpus']:g} CPUs, {found['gpus']:g} GPUs, "
+        f"{where} ran a task: {found['nodes']} node{'' if found['nodes'] == 1 else 's'}, {found['cpus']:g} "
+        f"CPUs, {found['gpus']:g} GPUs, "
         f"Ray {found['ray']} ({time.monotonic() - started:.1f} s)"
     )
     return [Finding("ray", "ok", says), *([dashboard(found["dashboard"])] if address else [])]

@@ -49,9 +49,7 @@ def cpus(config: RunConfig) -> Finding:
     allowed = available_cpus()
     processes = 1 if config.engine.mode == "local" else len(_plan(config).shares)
     threads = processes * config.engine.threads
-    says = (
-        f"{allowed:g} for {threads} threads ({processes} processes, engine.threads {config.engine.threads})"
-    )
+    says = f"{allowed:g} for {threads} threads ({_count(processes)}, engine.threads {config.engine.threads})"
     if threads > allowed and config.engine.threads > 1:
         return Finding("cpus", "warning", f"{says}: they will wait for each other", "set engine.threads=1")
     return Finding("cpus", "ok", f"{says}{': they take turns' if threads > allowed else ''}")
@@ -71,7 +69,7 @@ def memory(config: RunConfig, spec: ImageSpec, networks: list[str]) -> Finding:
     processes = 1 + len(plan.shares) if plan else 1
     needed = total - on_gpu + processes * PROCESS_BYTES + (PRIVATE_OBJECT_STORE_BYTES if plan else 0)
     free = available_memory()
-    says = f"about {_gib(needed)} of {_gib(free)} free ({processes} processes)"
+    says = f"about {_gib(needed)} of {_gib(free)} free ({_count(processes)})"
     mend = "set a smaller schedule.batch_size or generator.width, or engine.party_actors=1"
     if on_gpu and on_gpu > _gpu_bytes():
         says = f"about {_gib(on_gpu)} on GPUs that have {_gib(_gpu_bytes())}"
@@ -88,7 +86,9 @@ def open_files() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < FEW_OPEN_FILES:
         says = f"this shell allows {soft}, Ray wants at least {FEW_OPEN_FILES}"
-        return Finding("open files", "warning", says, f"ulimit -n {min(hard, 65536)}")
+        higher = f"ulimit -n {FEW_OPEN_FILES} or more"
+        mend = higher if hard >= FEW_OPEN_FILES else f"ask the machine's administrator for {higher}"
+        return Finding("open files", "warning", says, mend)
     return Finding("open files", "ok", f"{soft} allowed")
 
 
@@ -143,6 +143,10 @@ def _elsewhere(check: str, config: RunConfig) -> Finding:
 def _gpu_bytes() -> int:
     count = torch.cuda.device_count()
     return sum(torch.cuda.get_device_properties(index).total_memory for index in range(count))
+
+
+def _count(processes: int) -> str:
+    return f"{processes} process{'' if processes == 1 else 'es'}"
 
 
 def _gib(count: float) -> str:

@@ -35,7 +35,7 @@ def config_file(folder: Path, **changes: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [[], ["init"], ["pretrain"], ["fuse"], ["evaluate"], ["audit"]])
+@pytest.mark.parametrize("command", [[], ["init"], ["pretrain"], ["fuse"], ["evaluate"], ["audit"], ["doctor"], ["sync"]])
 def test_every_command_explains_itself(command: list[str], tmp_path: Path) -> None:
     done = dfmf(*command, "--help", cwd=tmp_path)
     assert done.returncode == 0
@@ -107,6 +107,22 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
         assert words in done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr
     assert not list((tmp_path / "runs").glob("*/*"))
+
+
+@pytest.mark.ray
+def test_doctor_finds_this_machine_fit_and_names_what_is_not(tmp_path: Path) -> None:
+    path = str(config_file(tmp_path))
+    well = dfmf("doctor", path, "engine.mode=ray", "--json", "found.json", cwd=tmp_path)
+    assert well.returncode == 0, well.stdout + well.stderr
+    assert "a private cluster ran a task: 1 node" in well.stdout
+    assert "\x1b[" not in well.stdout
+    assert json.loads((tmp_path / "found.json").read_text())["problems"] == 0
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["found.json", "run.yaml"]
+    ill = dfmf("doctor", path, "engine.mode=ray", "engine.address=127.0.0.1:1", cwd=tmp_path)
+    assert (ill.returncode, ill.stderr) == (1, "")
+    assert "problem ray               engine.address: no Ray cluster at 127.0.0.1:1 (" in ill.stdout
+    assert "-> start it, or correct engine.address or RAY_ADDRESS" in ill.stdout
+    assert dfmf("doctor", "nowhere.yaml", cwd=tmp_path).returncode == 2
 
 
 @pytest.mark.ray
