@@ -1,15 +1,12 @@
 """`dfmf doctor`: looks at everything that a run stands on, and says what to do about what is wrong."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.text import Text
 
 from orchestrator.checks import software
-from orchestrator.checks.finding import Finding, attempted
-
-if TYPE_CHECKING:
-    from orchestrator.config import RunConfig
+from orchestrator.checks.finding import Finding, attempted, one_line
 
 DEFAULT_RUN = "demo"
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
@@ -17,7 +14,7 @@ CHECK_WIDTH = len("temporary folder")
 
 
 def examine(run: str, overrides: Sequence[str]) -> Iterator[Finding]:
-    """Every finding as soon as it is there, the quick checks first; none of them leaves anything behind.
+    """Every finding as soon as it is there, Ray's last; none of them leaves anything behind.
 
     Raises:
         UserError: there is no such configuration, or it is wrong.
@@ -27,20 +24,14 @@ def examine(run: str, overrides: Sequence[str]) -> Iterator[Finding]:
     yield from attempted("imports", software.imports)
     yield from attempted("variables", software.variables)
     try:
+        from orchestrator.checks import clusters, machine, storage
         from orchestrator.loading import load_config
     except Exception as error:  # noqa: BLE001 - a damaged library breaks its import in any way
-        says = f"a library cannot be imported: {type(error).__name__}: {str(error).splitlines()[0][:200]}"
+        says = one_line(f"a library cannot be imported: {type(error).__name__}: {error}")
         yield Finding("libraries", "problem", says, software.REINSTALL)
         return
     config = load_config(run, overrides)
     yield from attempted("pictures", software.pictures)
-    yield from _machine(config)
-    yield from _storage(config)
-    yield from _ray(config)
-
-
-def _machine(config: "RunConfig") -> Iterator[Finding]:
-    from orchestrator.checks import machine
 
     def memory() -> Finding:
         from orchestrator.dry_run import subject
@@ -53,19 +44,9 @@ def _machine(config: "RunConfig") -> Iterator[Finding]:
     yield from attempted("memory", memory)
     yield from attempted("open files", machine.open_files)
     yield from attempted("home", lambda: machine.home(config))
-
-
-def _storage(config: "RunConfig") -> Iterator[Finding]:
-    from orchestrator.checks import storage
-
     yield from attempted("disk", lambda: storage.disk(config))
     yield from attempted("storage", lambda: storage.storage(config))
     yield from attempted("tracking", lambda: storage.tracking(config))
-
-
-def _ray(config: "RunConfig") -> Iterator[Finding]:
-    from orchestrator.checks import clusters
-
     if config.engine.mode == "local":
         yield Finding("ray", "ok", "not needed (engine.mode is local)")
         return

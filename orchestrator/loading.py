@@ -100,8 +100,7 @@ def config_name(run: str) -> str:
 
 
 def dump_config(config: RunConfig) -> str:
-    """The complete configuration as YAML, without secrets (`orchestrator.secrets` says how it is read
-    back)."""
+    """The complete configuration as YAML, without secrets; `orchestrator.secrets` says how it reads back."""
     return yaml.safe_dump(redact(json.loads(config.model_dump_json())), sort_keys=False, width=110)
 
 

@@ -3,13 +3,16 @@
 import importlib.metadata
 import json
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from orchestrator.checks import finding, machine, software
+from orchestrator.checks import machine, software
 from orchestrator.checks.finding import Finding, attempted
 from orchestrator.doctor import as_json, examine, lines, split_arguments, verdict
 from orchestrator.dry_run import subject
@@ -206,6 +209,21 @@ def test_everything_is_looked_at_and_a_wrong_configuration_is_refused(tmp_path: 
         list(examine("demo", ["engine.threads=0"]))
 
 
+@pytest.mark.parametrize("library", ["torch", "ray", "pydantic"])
+def test_a_library_that_cannot_be_imported_is_the_last_finding(library: str) -> None:
+    code = f"""
+        import sys
+        sys.modules[{library!r}] = None
+        from orchestrator.doctor import examine
+        for one in examine("demo", []):
+            print(one.check, one.level, one.says)
+        """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("libraries problem a library cannot be imported: "), done.stderr
+    assert library in last
+
+
 def test_data_that_is_not_there_is_a_finding(tmp_path: Path) -> None:
     overrides = ["engine.mode=local", "data.source=cifar10", f"data.root={tmp_path}", f"output={tmp_path}"]
     memory = next(one for one in examine("demo", overrides) if one.check == "memory")
@@ -232,8 +250,3 @@ def test_findings_are_aligned_with_the_advice_beneath_and_counted() -> None:
     assert written["findings"][1] == {
         "check": "token", "level": "warning", "says": "read by all", "do": "chmod 600 f"
     }  # fmt: skip
-
-
-def test_long_text_of_others_is_cut() -> None:
-    assert finding.one_line("a\n b") == "a b"
-    assert len(finding.one_line("x" * 1000)) == 300
