@@ -181,7 +181,8 @@ def _shipper(
 ) -> shipping.Shipper | None:
     if not config.tracking.enabled:
         return None
-    known = shipping.resume(folder, say) if resumed else None
+    uri = tracking_uri(config.tracking, folder.parent if resumed else Path(config.output))
+    known = shipping.resume(folder, uri, say) if resumed else None
     if known is not None:
         return known
     params = {
@@ -189,5 +190,4 @@ def _shipper(
     }
     commit = git_commit()
     tags = {"dfmf.folder": str(folder), **({"mlflow.source.git.commit": commit} if commit else {})}
-    uri = tracking_uri(config.tracking, Path(config.output))
     return shipping.start(folder, uri, config.tracking.experiment, params, tags, say)

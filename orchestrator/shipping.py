@@ -160,13 +160,14 @@ def start(
     return Shipper(folder, note, run, say)
 
 
-def resume(folder: Path, say: Callable[[str], None]) -> Shipper | None:
-    """Go on shipping the run in `folder`, which goes on too; None if it was not tracked."""
+def resume(folder: Path, uri: str, say: Callable[[str], None]) -> Shipper | None:
+    """Go on shipping the run in `folder`, which goes on too, to the store at `uri`; None if it was not
+    tracked."""
     note = read_note(folder)
     if note is None:
         return None
     _be_quick()
-    run = MlflowRun(given_again(note.uri), note.run_id)
+    run = MlflowRun(uri, note.run_id)
     note.status, note.done = "RUNNING", False
     with contextlib.suppress(*errors()):
         run.set_status("RUNNING")

@@ -35,7 +35,9 @@ def config_file(folder: Path, **changes: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [[], ["init"], ["pretrain"], ["fuse"], ["evaluate"], ["audit"], ["doctor"], ["sync"]])
+@pytest.mark.parametrize(
+    "command", [[], ["init"], ["pretrain"], ["fuse"], ["evaluate"], ["audit"], ["doctor"], ["sync"]]
+)
 def test_every_command_explains_itself(command: list[str], tmp_path: Path) -> None:
     done = dfmf(*command, "--help", cwd=tmp_path)
     assert done.returncode == 0
