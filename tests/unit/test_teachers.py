@@ -47,16 +47,19 @@ def test_no_half_written_file_stays(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"network": "resnet19"}, "network: unknown 'resnet19'"),
-        ({"classes": "ab"}, "classes: must be a list"),
-        ({"classes": ["a"]}, "classes: must be two or more"),
+        ({"network": "resnet19"}, r"network: must be a known network: .* \(got 'resnet19'\)"),
+        ({"classes": "ab"}, "classes: must be a list of 2 to"),
+        ({"classes": ["a"]}, "classes: must be a list of 2 to"),
         ({"mean": [0.1, 0.2]}, "mean: must be 1 numbers"),
-        ({"std": [0.0]}, "std: must be above 0"),
+        ({"std": [0.0]}, "std: must be a list of numbers from 1e-6"),
         ({"mean": "absent"}, "mean: must be a list"),
         ({"schema": 99}, "schema: must be 1"),
-        ({"image_size": 4}, "image_size must be 8"),
-        ({"classes": ["a", "b", "c", "d", "e"]}, r"fc.weight is \[4, 32\].*5 classes has \[5, 32\]"),
-        ({"network": "resnet14"}, "not the weights of resnet14: missing"),
+        ({"image_size": 4}, "image_size: must be 8 to 1024"),
+        (
+            {"classes": ["a", "b", "c", "d", "e"]},
+            r"with 5 classes: fc.weight is F32 \[4, 32\], not F32 \[5, 32\]",
+        ),
+        ({"network": "resnet14"}, "not the weights of resnet14 with 4 classes: missing"),
         ({"sha256": "0" * 64}, "truncated or changed"),
     ],
 )
@@ -89,6 +92,24 @@ def test_missing_files_are_named(tmp_path: Path, saved: Path) -> None:
     saved.unlink()
     with pytest.raises(TeacherError, match=r"one\.safetensors: No such file"):
         load_teacher(saved)
+
+
+def test_a_path_of_another_kind_is_refused() -> None:
+    with pytest.raises(TeacherError, match=r"^\.: must end in \.safetensors$"):
+        load_teacher(Path())
+
+
+def test_a_card_that_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="two words"):
+        save_teacher(teacher(name="two words"), tmp_path / "one.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_largest_classes_that_are_read_are_also_written(tmp_path: Path) -> None:
+    """Ten bytes each; a quote and a backslash are two characters in JSON."""
+    spec = dataclasses.replace(SPEC, classes=tuple(f'"\\{index:08}' for index in range(100_000)))
+    save_teacher(teacher(spec=spec), tmp_path / "one.safetensors")
+    assert load_teacher(tmp_path / "one.safetensors").spec == spec
 
 
 def test_weights_that_are_not_finite_are_refused(saved: Path) -> None:
