@@ -1,5 +1,6 @@
 """The model card of a fused student, for people; the machine's card lies beside the weights as JSON."""
 
+import string
 from typing import Any
 
 from fusion.networks import ImageSpec
@@ -30,9 +31,8 @@ their data
 for
 machines. Input: {spec.channels} x {spec.size} x {spec.size}, pixels in [0, 1], then per channel (pixel -
 mean) / std with
-mean {list(spec.mean)} and std {list(spec.std)}. Output: {len(spec.classes)} logits, in this order:
-
-{", ".join(spec.classes)}
+mean {list(spec.mean)} and std {list(spec.std)}. Output: {len(spec.classes)} logits. The classes,
+in this order, are {", ".join(_plain(one) for one in spec.classes)}.
 
 ## Scores
 
@@ -59,6 +59,14 @@ configuration is in `config.yaml`. No raw training data was used in the fusion; 
 over what its
 teachers learned of theirs.
 """
+
+
+_MARKUP = str.maketrans({one: f"\\{one}" for one in string.punctuation if one not in ".,'()-"})
+
+
+def _plain(text: str) -> str:
+    """Markdown that shows `text` as it is: a party's class names must not become links, images or tags."""
+    return text.translate(_MARKUP)
 
 
 def _percent(value: float | None) -> str:

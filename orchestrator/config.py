@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from fusion.assembly import FusionSettings
 from fusion.audit.triggers import TriggerSearch
 from fusion.augmentation import Augmentation
+from fusion.cards import NAME_PATTERN as RUN_NAME
 from fusion.compute import Compute
 from fusion.data.sources import DataSettings
 from fusion.generator import GeneratorSettings
@@ -15,8 +16,6 @@ from fusion.methods import Dfmf
 from fusion.networks import NETWORKS
 from fusion.pretraining import Recipe
 from fusion.schedule import Optimisation, Schedule
-
-RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class _Section(BaseModel):

@@ -16,42 +16,10 @@ from fusion.settings import SettingsError
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
 from orchestrator.secrets import redact
+from orchestrator.errors import user_error
+from orchestrator.yaml_text import parse_yaml
 
 Tree = dict[str, Any]
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 where 1.1 surprises: 1e-3 is a number, `on` and `no` are words, a repeated key is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf)$|^\.(?:nan|NaN)$"
-    ),
-    list("-+0123456789."),
-)
 
 
 def presets() -> list[str]:
@@ -87,11 +55,11 @@ def parse_config(tree: Mapping[str, Any], source: str, from_command_line: Iterab
     """Check a configuration given as plain dictionaries; `source` is what error lines start with."""
     try:
         return RunConfig.model_validate_json(json.dumps(tree))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
-            raise UserError(f"{source}: {error}") from error
+            raise user_error(f"{source}: {error}") from error
         lines = _explain(error, source, list(from_command_line))
-        raise UserError("\n".join(lines)) from error
+        raise user_error(*lines) from error
 
 
 def config_name(run: str) -> str:
@@ -109,30 +77,26 @@ def _read(run: str) -> tuple[Tree, str]:
         return _parse(preset_text(run), f"preset {run}"), f"preset {run}"
     try:
         text = Path(run).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+    except (OSError, ValueError) as error:
+        reason = "no UTF-8 text" if isinstance(error, UnicodeDecodeError) else "no path"
+        reason = getattr(error, "strerror", reason)
         known = ", ".join(presets())
-        raise UserError(f"{run}: {reason}; give a YAML file or a preset ({known})") from error
+        raise user_error(f"{run}: {reason}; give a YAML file or a preset ({known})") from error
     tree = _parse(text, run)
     if "preset" not in tree:
         return tree, run
     base = tree.pop("preset")
     if base not in presets():
-        raise UserError(f"{run}: preset: unknown {base!r}{_suggest(str(base), presets())}")
+        raise user_error(f"{run}: preset: unknown {base!r}{_suggest(str(base), presets())}")
     return _merged(_parse(preset_text(base), f"preset {base}"), tree), run
 
 
 def _parse(text: str, source: str) -> Tree:
-    try:
-        tree = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise UserError(f"{source}{where}: no valid YAML: {getattr(error, 'problem', error)}") from error
+    tree = parse_yaml(text, source)
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise UserError(f"{source}: must be a mapping of keys to values")
+        raise user_error(f"{source}: must be a mapping of keys to values")
     return tree
 
 
@@ -149,11 +113,8 @@ def _override(tree: Tree, override: str) -> str:
     path, equals, text = override.partition("=")
     keys = path.split(".")
     if not equals or not all(keys):
-        raise UserError(f"{override}: an override is KEY=VALUE, such as method.alpha=0.2")
-    try:
-        value = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise UserError(f"{override}: no valid YAML value") from error
+        raise user_error(f"{override}: an override is KEY=VALUE, such as method.alpha=0.2")
+    value = parse_yaml(text, override)
     place: Any = tree
     for key in keys[:-1]:
         if isinstance(place, list):
@@ -163,7 +124,7 @@ def _override(tree: Tree, override: str) -> str:
                 place[key] = {}
             place = place[key]
         if not isinstance(place, (dict, list)):
-            raise UserError(f"{override}: {key} holds a value, not a section")
+            raise user_error(f"{override}: {key} holds a value, not a section")
     if isinstance(place, list):
         place[_position(place, keys[-1], override)] = value
     else:
@@ -173,7 +134,7 @@ def _override(tree: Tree, override: str) -> str:
 
 def _position(place: list[Any], key: str, override: str) -> int:
     if not key.isdigit() or int(key) >= len(place):
-        raise UserError(f"{override}: {key} is no position in a list of {len(place)}")
+        raise user_error(f"{override}: {key} is no position in a list of {len(place)}")
     return int(key)
 
 

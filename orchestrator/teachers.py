@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.audit.canaries import draw_canaries, mislabelled
+from fusion.cards import TeacherCard, card_entries
 from fusion.data import partitions
 from fusion.data.labelled import DataError, LabelledImages
 from fusion.data.sources import load
 from fusion.networks import ImageSpec
 from fusion.teachers import Teacher, TeacherError, load_teacher, save_teacher
+from fusion.untrusted import Refused
 from orchestrator.config import Pretraining, RunConfig
 from orchestrator.engines import Lesson, Weights
 from orchestrator.errors import UserError
@@ -117,7 +119,7 @@ def lessons(config: RunConfig, train: LabelledImages) -> list[Lesson]:
     """What has to be pretrained: each party on its part, then the gold standard on everything.
 
     Raises:
-        UserError: the images cannot be split as asked.
+        UserError: the images cannot be split as asked, or no card could hold what they say of the classes.
     """
     assert config.pretrain is not None
     try:
@@ -141,6 +143,10 @@ def lessons(config: RunConfig, train: LabelledImages) -> list[Lesson]:
     ]
     if config.pretrain.gold_standard:
         result.append(Lesson(name=GOLD_STANDARD, network=config.student, spec=spec, train=train))
+    try:
+        card_entries(TeacherCard(name=result[0].name, network=result[0].network, spec=spec))
+    except Refused as error:
+        raise UserError(f"data: {error}") from error
     return result
 
 

@@ -142,6 +142,46 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: str, words: str) -> Non
     assert words in found[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "student: !!python/object/apply:os.system [id]",
+            "tag 'tag:yaml.org,2002:python/object/apply:os.system'",
+        ),
+        ("seed: !!bool x", "tag 'tag:yaml.org,2002:bool' is not allowed"),
+        ("[a]: 1", "a key must be a word"),
+        ("seed: \x01", "character 0x1 at 6"),
+        ("seed: *a", "found undefined alias 'a'"),
+        ("seed: " + "[" * 1000, "nested too deeply"),
+    ],
+)
+def test_yaml_that_is_none_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    (line,) = lines(str(path))
+    assert line.startswith(str(path))
+    assert f"no valid YAML: {expected}" in line
+
+
+@pytest.mark.parametrize(
+    "value", ["0b", "09:99", "2020-99-99", "9" * 5000, "1_000", '"\\ud800"', '"\\x1b[2J\\n"', "&a [*a]"]
+)
+def test_values_that_only_look_like_something_are_one_line(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(f"preset: digits\nstudent: {value}\n")
+    (line,) = lines(str(path))
+    assert line.startswith(str(path))
+    assert line.isprintable()
+
+
+def test_a_key_with_a_line_end_is_one_line_and_so_is_a_name_of_a_file() -> None:
+    (line,) = lines("digits", 'method={"a\\nb\\x1b[2J": 1}')
+    assert line.startswith(r"command line: method.a\nb\x1b[2J: unknown key")
+    assert lines("a\nb.yaml")[0].startswith(r"a\nb.yaml: No such file")
+    assert lines("a\0b.yaml")[0].startswith(r"a\x00b.yaml: no path")
+
+
 def test_a_missing_file_and_a_binary_one_are_named(tmp_path: Path) -> None:
     assert lines("nowhere.yaml")[0].startswith("nowhere.yaml: No such file or directory")
     (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
