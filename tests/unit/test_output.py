@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from fusion.networks import ImageSpec
 from orchestrator import journal, progress
+from orchestrator.card import model_card
 from orchestrator.plots import image_grid
 from orchestrator.run_folder import write_json, write_text
 from orchestrator.tables import result_lines, result_table
@@ -101,6 +103,25 @@ def test_the_table_has_a_row_for_everything_and_a_dash_where_nothing_was_measure
     ]
     assert result_lines(summary, Path("runs/x"))[0].startswith("the student closes 40 % of the gap")
     assert "below the best teacher" in result_lines({**summary, "gap_closed": -3.0}, None)[0]
+
+
+def test_a_partys_class_names_stay_words_in_the_model_card() -> None:
+    names = ("golden-retriever", "<script>x</script>", "[a](javascript:b)", "`x` | **y**", "# z", "Łódź, 3.5")
+    entry = {"network": "resnet8", "accuracy": None, "macs": 1}
+    summary = {
+        "teachers": [{"name": "A", "sha256": "0", **entry}],
+        "ensemble": entry,
+        "student": {**entry, "agreement": None, "agreement_on": "nothing"},
+        "seed": 0,
+        "iterations": 1,
+        "seconds": 1.0,
+        "status": "finished",
+    }
+    spec = ImageSpec(size=8, channels=1, classes=names, mean=(0.5,), std=(0.5,))
+    card = model_card("run", "resnet8", spec, summary)
+    shown = card.partition("in this order, are ")[2].partition("\n")[0]
+    words = r"golden-retriever, \<script\>x\<\/script\>, \[a\](javascript\:b), \`x\` \| \*\*y\*\*, \# z"
+    assert shown == words + ", Łódź, 3.5."
 
 
 def test_files_appear_whole_and_hold_only_valid_json(tmp_path: Path) -> None:

@@ -6,8 +6,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from fusion.data.labelled import LabelledImages
 from fusion.teachers import TeacherError, card_path, load_teacher, save_teacher
-from tests.tiny import SPEC, teacher
+from orchestrator.errors import UserError
+from orchestrator.loading import parse_config
+from orchestrator.teachers import lessons
+from tests.tiny import SPEC, teacher, tiny_run
 
 
 @pytest.fixture
@@ -92,6 +96,14 @@ def test_missing_files_are_named(tmp_path: Path, saved: Path) -> None:
     saved.unlink()
     with pytest.raises(TeacherError, match=r"one\.safetensors: No such file"):
         load_teacher(saved)
+
+
+def test_a_class_that_no_card_could_name_is_refused_before_anything_is_pretrained() -> None:
+    images = LabelledImages(
+        torch.arange(128, dtype=torch.uint8).view(2, 1, 8, 8), torch.arange(2), ("a", "b\n# c")
+    )
+    with pytest.raises(UserError, match=r"^data: .*\(got \"?'b\\n# c'"):
+        lessons(parse_config(tiny_run(), "here"), images)
 
 
 def test_a_path_of_another_kind_is_refused() -> None:
