@@ -1,4 +1,5 @@
-"""One call in a process of its own: what it raised, how long it took, how much memory it needed."""
+"""One call in a process of its own: what it raised, how much time of the processor it took, how much memory
+it needed."""
 
 import dataclasses
 import multiprocessing
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-PATIENCE = 60.0
+PATIENCE = 20.0
 """Seconds after which the process is ended."""
 ADDRESS_SPACE = 8 * 2**30
 """Bytes that it may map beyond what it has."""
@@ -22,6 +23,7 @@ class Outcome:
     """Name of the exception's class; None: it returned; 'killed': it did not end by itself."""
     message: str
     seconds: float
+    """Of the processor: a machine with other work makes no test fail."""
     growth: int
     """Bytes by which the peak of the resident memory grew."""
 
@@ -47,13 +49,13 @@ def isolated(call: Callable[[], object]) -> Outcome:
 def _report(call: Callable[[], object], pipe: Connection) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_mapped() + ADDRESS_SPACE, hard))
-    before, start = _peak(), time.monotonic()
+    before, start = _peak(), time.process_time()
     error, message = None, ""
     try:
         call()
     except BaseException as raised:  # noqa: BLE001 - whatever it is, it is reported
         error, message = type(raised).__name__, str(raised)
-    pipe.send(Outcome(error, message, time.monotonic() - start, _peak() - before))
+    pipe.send(Outcome(error, message, time.process_time() - start, _peak() - before))
 
 
 def _peak() -> int:
