@@ -80,7 +80,7 @@ def load_teacher(path: Path, name: str | None = None) -> Teacher:
         TeacherError: what is wrong, and with which file.
     """
     if path.suffix != SUFFIX:
-        raise TeacherError(f"{one_line(str(path))}: must end in {SUFFIX}")
+        raise TeacherError(f"{one_line(str(path))}: no {SUFFIX} file")
     with _naming(card_path(path)):
         card, sha256 = read_card(card_path(path))
     with _naming(path):

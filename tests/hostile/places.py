@@ -121,12 +121,12 @@ def path_that_is_no_text(folder: Path) -> Path:
     return folder / "\ud800.safetensors"
 
 
-@case("must end in .safetensors")
+@case("no .safetensors file")
 def another_ending(folder: Path) -> Path:
     path = hand_in(folder, valid_bytes())
     return path.rename(folder / "one.pt")
 
 
-@case("must end in .safetensors")
+@case("no .safetensors file")
 def card_as_weights(folder: Path) -> Path:
     return valid(folder).with_suffix(".json")

@@ -100,7 +100,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
         ),
         (["fuse", "nowhere.yaml"], "nowhere.yaml: No such file"),
         (["pretrain", str(path), "pretrain=null"], "run.yaml: teachers: name at least one"),
-        (["evaluate", "nowhere"], "nowhere.json: No such file"),
+        (["evaluate", "nowhere"], "nowhere: no .safetensors file"),
         (["init", "digit"], "digit: unknown preset"),
         (["fuse", str(path), "engine.gpus_per_party=1", "engine.mode=ray"], "need 2 GPUs"),
     ):

@@ -107,7 +107,7 @@ def test_a_class_that_no_card_could_name_is_refused_before_anything_is_pretraine
 
 
 def test_a_path_of_another_kind_is_refused() -> None:
-    with pytest.raises(TeacherError, match=r"^\.: must end in \.safetensors$"):
+    with pytest.raises(TeacherError, match=r"^\.: no \.safetensors file$"):
         load_teacher(Path())
 
 
