@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 MAX_DIGITS = 100
+MAX_BRACKETS = 200_000
+"""A million lists take Python's garbage collector longer than a second."""
 MAX_SHOWN = 400
 
 
@@ -48,8 +50,10 @@ def parse_json(text: bytes) -> Any:
     digits.
 
     Raises:
-        Refused: it is not that, or nested too deeply.
+        Refused: it is not that, nested too deeply, or has more than `MAX_BRACKETS` lists and objects.
     """
+    if text.count(b"[") + text.count(b"{") > MAX_BRACKETS:
+        raise Refused(f"no JSON that is read here (more than {MAX_BRACKETS:,} brackets)")
     try:
         return json.loads(
             text.decode(),

@@ -42,7 +42,17 @@ def empty_card(folder: Path) -> Path:
 
 @case("nested")
 def card_of_lists_in_lists(folder: Path) -> Path:
-    return with_text(folder, "extra", "[" * 200_000 + "]" * 200_000)
+    return with_text(folder, "extra", "[" * 150_000 + "]" * 150_000)
+
+
+@case("more than 200,000 brackets")
+def card_of_a_million_lists(folder: Path) -> Path:
+    return with_text(folder, "extra", "[" + "[[]]," * 700_000 + "0]")
+
+
+@case("schema")
+def card_of_almost_as_many_lists_as_are_read(folder: Path) -> Path:
+    return write_card(valid(folder), b'{"extra": [' + b"[[]]," * 99_990 + b"0]}")
 
 
 @case("nested")
