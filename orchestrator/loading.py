@@ -14,9 +14,8 @@ from pydantic import ValidationError
 
 from fusion.settings import SettingsError
 from orchestrator.config import RunConfig
-from orchestrator.errors import UserError
-from orchestrator.secrets import redact
 from orchestrator.errors import user_error
+from orchestrator.secrets import redact
 from orchestrator.yaml_text import parse_yaml
 
 Tree = dict[str, Any]

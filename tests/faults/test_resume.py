@@ -260,7 +260,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(killed: Path, tmp_path
     assert "is of another configuration" in str(error.value)
     assert "seed: 0 there, 1 here" in str(error.value)
     assert "method.alpha: 0.1 there, 0.5 here" in str(error.value)
-    with pytest.raises(UserError, match="engine.threads: 1 there, 2 here"):
+    with pytest.raises(UserError, match=r"engine\.threads: 1 there, 2 here"):
         fuse(None, "engine.threads=2", resume=run)
     assert len(checkpoints(run)) == 2
 
