@@ -2,6 +2,7 @@
 
 import threading
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -19,6 +20,22 @@ from fusion.student import Student
 
 Batches: TypeAlias = LabelledHere | LabelledByParties
 Records: TypeAlias = Sequence[Mapping[str, float]]
+
+
+class Corrupted(RuntimeError):
+    """What arrived is not what was sent, or not what was asked for."""
+
+
+def check_arrival(output: Iteration, iteration: int) -> None:
+    """Every iteration arrives once, in order, and, where there is a checksum, whole.
+
+    Raises:
+        Corrupted: it did not.
+    """
+    if output["iteration"] != iteration:
+        raise Corrupted(f"iteration {output['iteration']} arrived in place of {iteration}")
+    if output["checksum"] is not None and zlib.crc32(output["images"].data) != output["checksum"]:
+        raise Corrupted(f"the images of iteration {iteration} changed on their way")
 
 
 class Learning:
@@ -113,7 +130,8 @@ class Learning:
 
     def _bring(self, iteration: int) -> tuple[Batches, list[dict[str, float]]]:
         outputs = self._fetch(iteration)
-        assert all(output["iteration"] == iteration for output in outputs)
+        for output in outputs:
+            check_arrival(output, iteration)
         view = self._student.view(iteration)
         parties, rank, world = len(self._student.names), self._rank, self._world
         images = unite(outputs, self._student.device)

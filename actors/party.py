@@ -4,6 +4,7 @@ Parties that share a device live in one actor; for all the others it makes no di
 """
 
 import dataclasses
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypedDict
@@ -28,6 +29,8 @@ class Iteration(TypedDict):
     """[M_S, parties * share, channels, size, size], the parties' images one after the other."""
     metrics: list[dict[str, float]]
     """One a party."""
+    checksum: int | None
+    """Of the images, if they are to be verified where they arrive."""
 
 
 class Labels(TypedDict):
@@ -96,6 +99,7 @@ class PartyWorker:
         num_parties: int,
         settings: FusionSettings,
         states: Mapping[int, PartyState],
+        verify: bool = False,
     ) -> None:
         """Be the parties `teachers` (by index) of `num_parties`, as `states` say; one that they do not name
         is a
@@ -109,6 +113,7 @@ class PartyWorker:
                 self._members[index].warmup_steps = states[index]["warmup_steps"]
                 self._members[index].iterations = states[index]["iterations"]
         self._schedule = settings.schedule
+        self._verify = verify
         self._session = session
 
     def warm_up(self, session: int, stop: int) -> list[dict[str, float]]:
@@ -122,8 +127,13 @@ class PartyWorker:
         """Iteration `iteration` of the main phase; they must be asked for in order."""
         with self._at_work(session):
             assert all(member.iterations == iteration for member in self._members.values())
-            images = torch.cat([member.step() for member in self._members.values()], dim=1)
-            return {"iteration": iteration, "images": images.cpu().numpy(), "metrics": self._take_metrics()}
+            images = torch.cat([member.step() for member in self._members.values()], dim=1).cpu().numpy()
+            return {
+                "iteration": iteration,
+                "images": images,
+                "metrics": self._take_metrics(),
+                "checksum": zlib.crc32(images.data) if self._verify else None,
+            }
 
     def replay(self, session: int, stop: int) -> None:
         """Everything up to the end of iteration `stop - 1`, whose images are there already."""

@@ -107,6 +107,8 @@ class EngineSettings(_Section):
     """Actors on few nodes, or spread over many."""
     wait_seconds: float = Field(600.0, ge=0, allow_inf_nan=False)
     """How long to wait for a cluster to have what the run needs."""
+    verify: bool = False
+    """Whether the student checks a checksum of all images that arrive."""
     restarts: int = Field(10, ge=0)
     """How often each actor may be started again after it was lost, before the run is given up."""
     silent_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)

@@ -183,7 +183,9 @@ class Crew:
             index: _party_state(snapshot.parties[index]) for index in members if index in snapshot.parties
         }
         teachers, number = self._own_teachers[members], len(self._job.teachers)
-        return self.groups[members].begin.remote(session, teachers, number, self._job.settings, states)
+        return self.groups[members].begin.remote(
+            session, teachers, number, self._job.settings, states, self._settings.verify
+        )
 
     def _patiently(self, name: str, submit: Callable[[], Any]) -> Any:
         """The result of what `submit` asks of an actor that Ray is still starting again.

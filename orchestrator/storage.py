@@ -86,6 +86,8 @@ class LocalStorage:
                     file.flush()
                     os.fsync(file.fileno())
             _flush_folder(temporary)
+            if (self._root / folder).exists():  # What lost its manifest does not count, but is in the way.
+                self.set_aside(folder)
             temporary.rename(self._root / folder)
             _flush_folder(self._root)
         except BaseException:

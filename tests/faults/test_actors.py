@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.injection import Harm, Injector, freeze, kill
 from fusion.schedule import Schedule
 from orchestrator.cluster import placed
 from orchestrator.config import EngineSettings
@@ -14,7 +15,6 @@ from orchestrator.engines import Fused, Job
 from orchestrator.keeper import Keeper
 from orchestrator.local import LocalEngine
 from orchestrator.waiting import ActorLost
-from tests.faults.injection import Harm, Injector, freeze, kill
 from tests.tiny import settings, teacher
 
 pytestmark = pytest.mark.ray

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 
 from orchestrator import UserError, fuse
@@ -19,7 +20,7 @@ from orchestrator.fusion_run import FusionResult
 from tests.tiny import tiny_run
 
 ROOT = Path(__file__).parents[2]
-SCHEDULE = {"warmup_epochs": 2, "epochs": 4, "iterations_per_epoch": 12, "batch_size": 32}
+SCHEDULE = {"warmup_epochs": 2, "epochs": 4, "iterations_per_epoch": 12, "batch_size": 64}
 FILES = (
     "student.safetensors",
     "teachers/party-0.safetensors",
@@ -32,14 +33,14 @@ FILES = (
 
 
 def config(folder: Path, **changes: Any) -> dict[str, Any]:
-    return tiny_run(
-        output=str(folder / "runs"),
-        name="one",
-        schedule=SCHEDULE,
-        tracking={"enabled": False},
-        checkpoint={"every_iterations": 8},
-        **changes,
-    )
+    chosen = {
+        "output": str(folder / "runs"),
+        "name": "one",
+        "schedule": SCHEDULE,
+        "tracking": {"enabled": False},
+        "checkpoint": {"every_iterations": 8},
+    }
+    return tiny_run(**(chosen | changes))
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +142,12 @@ def test_a_driver_that_is_killed_in_pretraining_keeps_the_teachers_that_are_trai
 @pytest.mark.ray
 def test_a_killed_run_on_ray_is_gone_on_with_elsewhere(tmp_path: Path, undisturbed: FusionResult) -> None:
     run, driver = begun(tmp_path, engine={"mode": "ray", "prefetch": 2})
-    driver.wait_until(newest_is(run, 4))
+    driver.wait_until(newest_is(run, 3))
     driver.end(signal.SIGKILL)
+    reached = int(checkpoints(run)[-1][-8:])
     # With another number of actors and another prefetch depth, stopped again, then in one process.
     again = Driver(tmp_path, "--resume", str(run), "engine.party_actors=1", "engine.prefetch=0")
-    again.wait_until(newest_is(run, 6))
+    again.wait_until(newest_is(run, reached + 1))
     code, _, errors = again.end(signal.SIGTERM)
     assert code == 143, errors
     assert f"to go on: dfmf fuse --resume {run}" in errors
@@ -174,16 +176,13 @@ def test_a_run_that_is_asked_to_stop_keeps_the_iteration_in_work(
     assert_same(run, undisturbed)
 
 
-def test_a_second_driver_is_refused_while_the_first_is_at_work(
-    tmp_path: Path, undisturbed: FusionResult
-) -> None:
-    run, driver = begun(tmp_path)
+def test_a_second_driver_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
+    run, driver = begun(tmp_path, schedule=SCHEDULE | {"epochs": 1000})
     driver.wait_until(newest_is(run, 1))
     code, _, errors = Driver(tmp_path, "--resume", str(run)).end()
     assert (code, errors.count("\n")) == (2, 1)
     assert f"{run} is in use by process {driver.process.pid} on " in errors
-    assert driver.end()[0] == 0
-    assert_same(run, undisturbed)
+    assert driver.end(signal.SIGINT)[0] == 130
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +261,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(killed: Path, tmp_path
     assert "method.alpha: 0.1 there, 0.5 here" in str(error.value)
     with pytest.raises(UserError, match=r"engine\.threads: 1 there, 2 here"):
         fuse(None, "engine.threads=2", resume=run)
+    torch.set_num_threads(1)
     assert len(checkpoints(run)) == 2
 
 

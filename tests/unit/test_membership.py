@@ -71,7 +71,9 @@ def test_nearness_is_the_distance_to_the_nearest() -> None:
 
 def labelled(count: int = 60) -> LabelledImages:
     return LabelledImages(
-        torch.zeros(count, 1, 8, 8, dtype=torch.uint8), torch.arange(count) % 4, tuple("abcd")
+        torch.arange(count * 64, dtype=torch.uint8).view(count, 1, 8, 8),
+        torch.arange(count) % 4,
+        tuple("abcd"),
     )
 
 

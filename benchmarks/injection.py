@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,10 +35,12 @@ def send(kind: str, number: int, which: int = 0) -> Harm:
 
 
 def kill(kind: str, which: int = 0) -> Harm:
+    """As the kernel does when memory runs out."""
     return send(kind, signal.SIGKILL, which)
 
 
 def freeze(kind: str, which: int = 0) -> Harm:
+    """As a GPU that hangs does; Ray does not notice."""
     return send(kind, signal.SIGSTOP, which)
 
 
@@ -50,14 +51,17 @@ class Injector:
         self.harms = dict(harms)
         self.injected: list[float] = []
         self.lines: list[tuple[float, str]] = []
+        self.progress: list[tuple[float, str, int]] = []
         self.reports: list[EpochReport] = []
-        self._lock = threading.Lock()
 
     def said(self, line: str) -> None:
+        """Note it, with the time."""
         self.lines.append((time.monotonic(), line))
 
     def advanced(self, phase: str, done: int, total: int) -> None:
+        """Do the harm that is due."""
         assert 0 <= done <= total
+        self.progress.append((time.monotonic(), phase, done))
         for (wanted, least), harm in list(self.harms.items()):
             if phase == wanted and done >= least:
                 del self.harms[wanted, least]
@@ -65,16 +69,26 @@ class Injector:
                 harm()
 
     def epoch(self, report: EpochReport) -> None:
+        """Note it."""
         self.reports.append(report)
 
-    def student(self, weights: Any, iterations: int) -> None: ...
+    def student(self, weights: Any, iterations: int) -> None:
+        """Not of interest."""
 
     def text(self) -> str:
+        """Everything that was said."""
         return "\n".join(line for _, line in self.lines)
 
-    def seconds_until(self, words: str) -> float:
-        """From the first harm to the first line with these words after it."""
-        return (
-            next(when for when, line in self.lines if words in line and when >= self.injected[0])
-            - self.injected[0]
-        )
+    def detected(self) -> float | None:
+        """Seconds from the first harm until something was said about it."""
+        told = [when for when, line in self.lines if when >= self.injected[0] and "restart" in line]
+        return told[0] - self.injected[0] if told else None
+
+    def recovered(self) -> float:
+        """Seconds from the first harm until the run was further than it had been."""
+        harm = self.injected[0]
+        reached = max((phase == "fusion", done) for when, phase, done in self.progress if when <= harm)
+        further = [
+            when for when, phase, done in self.progress if when > harm and (phase == "fusion", done) > reached
+        ]
+        return (further[0] if further else time.monotonic()) - harm
