@@ -19,7 +19,7 @@ from benchmarks.common import parser, print_table, write_json
 from benchmarks.fault_table import actors, drivers
 from benchmarks.fault_table.row import Case, Row
 from orchestrator.cluster import cluster
-from orchestrator.config import EngineSettings
+from orchestrator.sections import EngineSettings
 
 
 def main() -> None:

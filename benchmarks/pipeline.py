@@ -19,10 +19,10 @@ import torch
 from benchmarks.common import make_settings, make_teachers, parser, print_table, write_json
 from fusion.epoch import EpochReport
 from orchestrator.cluster import cluster, placed
-from orchestrator.config import EngineSettings
 from orchestrator.distributed import RayEngine
 from orchestrator.engines import Engine, Job
 from orchestrator.local import LocalEngine
+from orchestrator.sections import EngineSettings
 
 
 class Clock:

@@ -31,10 +31,10 @@ from benchmarks.pipeline import Clock
 from fusion.assembly import build_party, build_student
 from fusion.labelling import label
 from orchestrator.cluster import cluster, placed
-from orchestrator.config import EngineSettings
 from orchestrator.costs import STORE_BYTES, Labelling, Seconds, count, iteration_seconds, lanes
 from orchestrator.distributed import RayEngine
 from orchestrator.engines import Job
+from orchestrator.sections import EngineSettings
 
 PARTIES = (1, 2, 4, 8)
 MANY = (1, 2, 4, 8, 16, 32, 100, 1000, 10_000)

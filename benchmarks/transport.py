@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.common import parser, print_table, write_json
 from orchestrator.cluster import cluster
-from orchestrator.config import EngineSettings
+from orchestrator.sections import EngineSettings
 
 
 class Producer:

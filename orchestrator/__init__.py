@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from orchestrator.auditing import audit
     from orchestrator.errors import Interrupted, RunFailed, UserError
     from orchestrator.evaluating import evaluate
-    from orchestrator.fusion_run import FusionResult
+    from orchestrator.run_parts import FusionResult
     from orchestrator.running import fuse, pretrain
 
 __all__ = ["FusionResult", "Interrupted", "RunFailed", "UserError", "audit", "evaluate", "fuse", "pretrain"]
 
 _HOMES = {
     "fuse": "running",
-    "FusionResult": "fusion_run",
+    "FusionResult": "run_parts",
     "pretrain": "running",
     "audit": "auditing",
     "evaluate": "evaluating",

@@ -11,9 +11,9 @@ from typing import Any
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
-from orchestrator.config import EngineSettings
 from orchestrator.errors import UserError
 from orchestrator.placement import Plan, plan_actors
+from orchestrator.sections import EngineSettings
 from orchestrator.versions import check_versions
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,8 +10,8 @@ from fusion.assembly import FusionSettings
 from fusion.evaluation import forward_flops
 from fusion.generator import Generator
 from fusion.networks import ImageSpec, build_network
-from orchestrator.config import EngineSettings
 from orchestrator.placement import Plan
+from orchestrator.sections import EngineSettings
 
 Labelling: TypeAlias = Literal["student", "parties"]
 

@@ -4,21 +4,20 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 from actors.feed import Members
-from actors.party import PartyState
-from actors.process import Arrays, as_tensor, to_tensors
+from actors.process import Arrays, to_tensors
 from actors.repairs import LOST, describe
 from actors.student import Lesson, StudentState
 from fusion.teachers import TeacherCard
-from orchestrator.config import EngineSettings
+from orchestrator.conversion import to_party_state
 from orchestrator.engines import Fused, Job, Observer
-from orchestrator.snapshot import PartySnapshot, Snapshot, Tensors
+from orchestrator.sections import EngineSettings
+from orchestrator.snapshot import Snapshot
 from orchestrator.tracking import first_line
 from orchestrator.waiting import POLL_SECONDS, ActorLost, Watch, get
 
@@ -171,6 +170,20 @@ class Crew:
             "every": self._job.keeper.every,
         }
 
+    def fused(self, student: Mapping[str, Arrays], iterations: int) -> Fused:
+        """What a run leaves, with the parties as they are."""
+        calls = [group.weights.remote(self.sessions[members]) for members, group in self.groups.items()]
+        order = [index for members in self.groups for index in members]
+        parties = dict(zip(order, (one for of_group in self.wait(calls) for one in of_group), strict=True))
+        return Fused(
+            student=to_tensors(student["student"]),
+            vids=to_tensors(student["vids"]),
+            parties=[
+                {role: to_tensors(one) for role, one in parties[index].items()} for index in sorted(parties)
+            ],
+            iterations=iterations,
+        )
+
     def kill(self) -> None:
         """End all actors."""
         for handle in (*self.groups.values(), self.student):
@@ -180,7 +193,7 @@ class Crew:
     def _begin(self, members: Members, snapshot: Snapshot) -> Any:
         session = self.sessions[members] = next(self._numbers)
         states = {
-            index: _party_state(snapshot.parties[index]) for index in members if index in snapshot.parties
+            index: to_party_state(snapshot.parties[index]) for index in members if index in snapshot.parties
         }
         teachers, number = self._own_teachers[members], len(self._job.teachers)
         return self.groups[members].begin.remote(
@@ -211,61 +224,3 @@ class Crew:
                 time.sleep(POLL_SECONDS)
             except ActorDiedError as error:  # Ray starts an actor again as often as it must.
                 raise ActorLost(f"{name} cannot be started again: {first_line(error)}") from error
-
-
-def to_party_snapshots(
-    states: Mapping[int, PartyState], metrics: Mapping[int, Mapping[str, float]] = MappingProxyType({})
-) -> dict[int, PartySnapshot]:
-    """What the parties' actors give, as a snapshot has it."""
-    return {
-        index: PartySnapshot(
-            warmup_steps=one["warmup_steps"],
-            iterations=one["iterations"],
-            state=_tensors(one["state"]),
-            metrics=metrics.get(index, {}),
-        )
-        for index, one in states.items()
-    }
-
-
-def to_snapshot(
-    student: StudentState,
-    parties: Mapping[int, PartyState],
-    rewinds: int,
-    others: Mapping[int, PartySnapshot] = MappingProxyType({}),
-) -> Snapshot:
-    """What the actors give; `others` are parties as they were before."""
-    return Snapshot(
-        iterations=student["iterations"],
-        student=_tensors(student["state"]),
-        parties={**others, **to_party_snapshots(parties)},
-        records=student["records"],
-        rewinds=rewinds,
-    )
-
-
-def fused(crew: Crew, student: Mapping[str, Arrays], iterations: int) -> Fused:
-    """What a run leaves, with the parties as they are."""
-    calls = [group.weights.remote(crew.sessions[members]) for members, group in crew.groups.items()]
-    order = [index for members in crew.groups for index in members]
-    parties = dict(zip(order, (one for of_group in crew.wait(calls) for one in of_group), strict=True))
-    return Fused(
-        student=to_tensors(student["student"]),
-        vids=to_tensors(student["vids"]),
-        parties=[
-            {role: to_tensors(one) for role, one in parties[index].items()} for index in sorted(parties)
-        ],
-        iterations=iterations,
-    )
-
-
-def _tensors(state: Arrays) -> Tensors:
-    return {name: as_tensor(array) for name, array in state.items()}
-
-
-def _party_state(one: PartySnapshot) -> PartyState:
-    return {
-        "warmup_steps": one.warmup_steps,
-        "iterations": one.iterations,
-        "state": {name: tensor.numpy() for name, tensor in one.state.items()},
-    }

@@ -15,13 +15,13 @@ from actors.process import to_tensors
 from actors.student import StudentActor
 from fusion.pretraining import Recipe
 from orchestrator.cluster import cluster, placed
-from orchestrator.config import EngineSettings
 from orchestrator.costs import count, faster_labelling
 from orchestrator.crew import STUDENT, Crew, StudentLost
 from orchestrator.engines import Advanced, Fused, Job, Lesson, Observer, Taught
 from orchestrator.group_phase import GroupPhase
 from orchestrator.main_phase import MainPhase
 from orchestrator.placement import Plan, Share
+from orchestrator.sections import EngineSettings
 from orchestrator.waiting import POLL_SECONDS, get
 from orchestrator.warm_up import WarmUp
 

@@ -2,13 +2,11 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fusion.assembly import student_spec
-from fusion.batchnorm import bn_layers
-from fusion.data.labelled import LabelledImages
 from fusion.health import Diverged
 from fusion.synthesis import held_out_images
 from fusion.teachers import Teacher
@@ -32,34 +30,11 @@ from orchestrator.results import (
     unmeasured_student,
 )
 from orchestrator.run_folder import write_json, write_text
+from orchestrator.run_parts import FusionResult, Inputs, say_batch_norms, scores_of, where, write_parties
 from orchestrator.shipping import Shipper
 from orchestrator.snapshot import FRESH, Snapshot
 from orchestrator.stopping import Stopping
-from orchestrator.storage import Storage
 from orchestrator.teachers import CANARIES, GOLD_STANDARD, canaries_record, trained_already, write_teacher
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FusionResult:
-    """Where a fusion's results lie, and the content of its summary.json."""
-
-    folder: Path
-    summary: dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """What a run starts from."""
-
-    teachers: list[Teacher] | None
-    """Those that the configuration names."""
-    todo: list[Lesson]
-    """Those that have to be pretrained."""
-    test: LabelledImages | None
-    storage: Storage
-    """Where the checkpoints go."""
-    resumed: bool
-    """Whether the folder holds the beginning of this run."""
 
 
 class Run:
@@ -100,7 +75,7 @@ class Run:
         self._begin()
         references = self._measure(*self._pretrain())
         summary = {
-            **_scores(references),
+            **scores_of(references),
             "seconds": self._seconds(),
             "seed": self.config.seed,
             "status": "finished",
@@ -112,7 +87,7 @@ class Run:
         self._begin()
         given = self.inputs.teachers
         teachers, gold = (given, None) if given is not None else self._pretrain()
-        _say_batch_norms(teachers, self.display.said)
+        say_batch_norms(teachers, self.display.said)
         references = self._measure(teachers, gold)
         notify = self.shipper.notify if self.shipper else lambda: None
         epoch_length = self.config.schedule.iterations_per_epoch
@@ -138,7 +113,7 @@ class Run:
         """The fusion, which goes back as often as its numbers go wrong and the configuration allows."""
         start = keeper.newest() if self.inputs.resumed else FRESH
         if self.inputs.resumed:
-            self.display.said(f"going on {_where(start)}")
+            self.display.said(f"going on {where(start)}")
         while True:
             self._go_back(recorder, start)
             job = Job(
@@ -159,14 +134,14 @@ class Run:
                     raise RunFailed(
                         f"{error}; stopped with {start.rewinds} rewinds (numerics.policy is "
                         f"{numerics.policy!r}, "
-                        f"numerics.rewinds {numerics.rewinds}); to go on {_where(newest)} with other noise "
+                        f"numerics.rewinds {numerics.rewinds}); to go on {where(newest)} with other noise "
                         f"and "
                         f"smaller learning rates: dfmf fuse --resume {self.folder} numerics.policy=rewind "
                         f"numerics.rewinds={max(numerics.rewinds, start.rewinds + 1)}"
                     ) from error
                 start = dataclasses.replace(newest, rewinds=start.rewinds + 1)
                 self.display.said(
-                    f"{error}; going back {_where(start)}, with other noise and learning rates halved "
+                    f"{error}; going back {where(start)}, with other noise and learning rates halved "
                     f"(rewind {start.rewinds} of at most {numerics.rewinds})"
                 )
                 keeper.keep(start, job.names)
@@ -225,7 +200,7 @@ class Run:
     ) -> FusionResult:
         """Write everything that the run leaves."""
         recorder.student(fused.student, fused.iterations)
-        self._write_parties(fused, teachers)
+        write_parties(fused, teachers, self.folder)
         test, weights = self.inputs.test, self.settings.teacher_weights(len(teachers))
         generators = [roles["generator"] for roles in fused.parties]
         synthetic = held_out_images(generators, teachers[0].spec, self.settings) if test is None else None
@@ -243,7 +218,7 @@ class Run:
     def _summarise(
         self, iterations: int, references: References, student: dict[str, Any], status: str
     ) -> FusionResult:
-        scores = _scores(references)
+        scores = scores_of(references)
         gold = {"gold_standard": scores.pop("gold_standard")} if "gold_standard" in scores else {}
         summary = {
             **scores,
@@ -259,40 +234,5 @@ class Run:
         write_json(self.folder / "summary.json", summary)
         return FusionResult(folder=self.folder, summary=summary)
 
-    def _write_parties(self, fused: Fused, teachers: Sequence[Teacher]) -> None:
-        from safetensors.torch import save_file
-
-        for teacher, roles in zip(teachers, fused.parties, strict=True):
-            target = self.folder / "parties" / teacher.name
-            target.mkdir(parents=True, exist_ok=True)
-            for role, tensors in roles.items():
-                save_file(
-                    {name: one.contiguous().cpu() for name, one in tensors.items()},
-                    target / f"{role}.safetensors",
-                )
-
     def _seconds(self) -> float:
         return round(time.monotonic() - self.started, 1)
-
-
-def _scores(references: References) -> dict[str, Any]:
-    gold = {"gold_standard": references.gold_standard} if references.gold_standard else {}
-    return {"teachers": references.teachers, "ensemble": references.ensemble, **gold}
-
-
-def _where(snapshot: Snapshot) -> str:
-    if snapshot.student is not None:
-        return f"from iteration {snapshot.iterations}"
-    return "from within the warm-up" if snapshot.parties else "from the beginning"
-
-
-def _say_batch_norms(teachers: list[Teacher], say: Callable[[str], None]) -> None:
-    """The BN loss exists only for teachers with BatchNorm; its absence must not go unnoticed."""
-    without = [teacher.name for teacher in teachers if not bn_layers(teacher.build())]
-    for name in without:
-        say(f"{name} has no BatchNorm: its generator is trained without the BN loss")
-    if len(without) == len(teachers):
-        say(
-            "warning: no teacher has BatchNorm; without any BN loss the synthetic images are likely to be "
-            "poor"
-        )

@@ -11,10 +11,11 @@ from actors.student import Offer
 from actors.student_group import GroupLesson, HubActor, Posted, train
 from fusion.epoch import EpochReport
 from fusion.teachers import TeacherCard
-from orchestrator.config import EngineSettings
-from orchestrator.crew import STUDENT, Crew, StudentLost, fused, to_snapshot
+from orchestrator.conversion import to_snapshot
+from orchestrator.crew import STUDENT, Crew, StudentLost
 from orchestrator.engines import Fused, Job, Observer
 from orchestrator.placement import Plan
+from orchestrator.sections import EngineSettings
 from orchestrator.snapshot import Snapshot
 from orchestrator.waiting import get
 
@@ -76,7 +77,7 @@ class GroupPhase:
             if posted["diverged"] is not None:
                 raise posted["diverged"]
         self._end(running)
-        return fused(self._crew, weights, self._schedule.iterations)
+        return self._crew.fused(weights, self._schedule.iterations)
 
     def _record(self, report: EpochReport, weights: Any) -> None:
         """Tell of an epoch, unless workers that were lost later had told of it."""

@@ -11,7 +11,8 @@ from actors.process import to_tensors
 from actors.repairs import LOST, describe
 from actors.student import Status, StudentState
 from fusion.epoch import EpochReport
-from orchestrator.crew import Crew, StudentLost, fused, to_snapshot
+from orchestrator.conversion import to_snapshot
+from orchestrator.crew import Crew, StudentLost
 from orchestrator.engines import Fused, Job, Observer
 from orchestrator.snapshot import Snapshot
 from orchestrator.stopping import GRACE_SECONDS
@@ -62,7 +63,7 @@ class MainPhase:
         }
         parties = {index: one for call in calls.values() for index, one in self._crew.wait(call).items()}
         self._job.keeper.keep(to_snapshot(state, parties, self._job.settings.rewinds), self._job.names)
-        return fused(self._crew, self._crew.wait(weights), self._schedule.iterations)
+        return self._crew.fused(self._crew.wait(weights), self._schedule.iterations)
 
     def _submit(self, epoch: int) -> tuple[Any, Any]:
         student = self._crew.student

@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import math
 
-from orchestrator.config import EngineSettings
+from orchestrator.sections import EngineSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,13 +16,14 @@ from orchestrator.distributed import ray_engine
 from orchestrator.engines import Engine
 from orchestrator.environment import git_commit
 from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
-from orchestrator.fusion_run import FusionResult, Inputs, Run
+from orchestrator.fusion_run import Run
 from orchestrator.loading import config_name, load_config, parse_config
 from orchestrator.local import LocalEngine
 from orchestrator.lock import locked
 from orchestrator.progress import Display
 from orchestrator.recording import STUDENT
 from orchestrator.run_folder import make_run_folder, write_text
+from orchestrator.run_parts import FusionResult, Inputs
 from orchestrator.secrets import redact
 from orchestrator.stopping import Stopping
 from orchestrator.storage import Storage, open_storage

@@ -22,9 +22,10 @@ anything."""
 
 
 def submit(
-    run: str,
+    run: str | None,
     overrides: Sequence[str],
     *,
+    resume: Path | None,
     address: str,
     working_dir: Path,
     excludes: Sequence[str],
@@ -33,18 +34,21 @@ def submit(
 ) -> None:
     """Send `working_dir` and this code to the cluster whose dashboard is at `address` and run ``dfmf fuse``.
 
+    `resume` is the folder of a run to go on with; all nodes must see it.
+
     Raises:
         UserError: the directory is too large to be sent, or there is no cluster.
         RunFailed: the job did.
     """
     check_upload(working_dir, excludes)
+    arguments = [*([run] if run else []), *overrides, *(["--resume", str(resume)] if resume else [])]
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     logging.disable(logging.WARNING)  # Ray's own account of the upload.
     try:
         client = JobSubmissionClient(address)
         job = client.submit_job(
-            entrypoint=shlex.join(["python", "-m", "orchestrator", "fuse", run, *overrides]),
+            entrypoint=shlex.join(["python", "-m", "orchestrator", "fuse", *arguments]),
             runtime_env={
                 "working_dir": str(working_dir),
                 "py_modules": [str(ROOT / name) for name in PACKAGES],

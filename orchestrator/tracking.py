@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image
 
-from orchestrator.config import Tracking
 from orchestrator.secrets import given_again, redact
+from orchestrator.sections import Tracking
 
 # A server that does not answer is asked again by ourselves: MLflow's own defaults wait four minutes a call.
 QUICK = {

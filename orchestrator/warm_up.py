@@ -7,7 +7,8 @@ from actors.interval import Interval
 from actors.repairs import LOST, describe
 from fusion.epoch import EpochReport, party_metrics
 from fusion.health import check_iteration
-from orchestrator.crew import Crew, to_party_snapshots
+from orchestrator.conversion import to_party_snapshots
+from orchestrator.crew import Crew
 from orchestrator.engines import WARMUP_EPOCH, Job, Observer
 from orchestrator.snapshot import PartySnapshot, Snapshot
 

@@ -25,7 +25,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     from orchestrator.cluster import cluster
-    from orchestrator.config import EngineSettings
+    from orchestrator.sections import EngineSettings
 
     with cluster(EngineSettings()):
         yield

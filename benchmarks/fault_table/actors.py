@@ -20,11 +20,11 @@ from benchmarks.common import make_settings, make_teachers
 from benchmarks.fault_table.row import Case, Row
 from benchmarks.injection import Harm, Injector, freeze, kill, processes
 from orchestrator.cluster import ROOT, cluster, placed
-from orchestrator.config import EngineSettings
 from orchestrator.distributed import RayEngine
 from orchestrator.engines import Fused, Job
 from orchestrator.keeper import Keeper
 from orchestrator.local import LocalEngine
+from orchestrator.sections import EngineSettings
 
 PARTY, STUDENT = "PartyWorker", "StudentWorker"
 THRESHOLD = "RAY_memory_usage_threshold"

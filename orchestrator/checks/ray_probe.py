@@ -9,8 +9,8 @@ import time
 import ray
 
 from orchestrator.cluster import cluster
-from orchestrator.config import EngineSettings
 from orchestrator.errors import UserError
+from orchestrator.sections import EngineSettings
 from orchestrator.versions import differences, versions
 
 TASK_SECONDS = 60.0

@@ -9,11 +9,11 @@ import torch
 from benchmarks.injection import Harm, Injector, freeze, kill
 from fusion.schedule import Schedule
 from orchestrator.cluster import placed
-from orchestrator.config import EngineSettings
 from orchestrator.distributed import RayEngine
 from orchestrator.engines import Fused, Job
 from orchestrator.keeper import Keeper
 from orchestrator.local import LocalEngine
+from orchestrator.sections import EngineSettings
 from orchestrator.waiting import ActorLost
 from tests.tiny import settings, teacher
 

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from orchestrator import UserError, fuse
-from orchestrator.fusion_run import FusionResult
+from orchestrator.run_parts import FusionResult
 from tests.tiny import tiny_run
 
 ROOT = Path(__file__).parents[2]

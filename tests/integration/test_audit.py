@@ -17,7 +17,7 @@ from fusion.pretraining import Recipe, train_classifier
 from fusion.teachers import Teacher, save_teacher
 from orchestrator import fuse
 from orchestrator.cli import app
-from orchestrator.fusion_run import FusionResult
+from orchestrator.run_parts import FusionResult
 from tests.tiny import CPU, tiny_run
 
 PLANTED = 6

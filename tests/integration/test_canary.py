@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.config import Tracking
 from orchestrator.errors import UserError
+from orchestrator.sections import Tracking
 from orchestrator.tracking import Tracker
 from tests.tiny import tiny_run
 

@@ -15,10 +15,10 @@ from fusion.generator import GeneratorSettings
 from fusion.schedule import Schedule
 from fusion.teachers import Teacher
 from orchestrator.cluster import placed
-from orchestrator.config import EngineSettings
 from orchestrator.distributed import RayEngine
 from orchestrator.engines import Fused, Job
 from orchestrator.local import LocalEngine
+from orchestrator.sections import EngineSettings
 from tests.tiny import SPEC, settings, teacher
 
 pytestmark = pytest.mark.ray

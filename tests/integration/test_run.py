@@ -17,7 +17,7 @@ from fusion.networks import build_network
 from fusion.teachers import load_teacher
 from orchestrator import UserError, evaluate, fuse, pretrain
 from orchestrator.evaluating import load_config
-from orchestrator.fusion_run import FusionResult
+from orchestrator.run_parts import FusionResult
 from tests.tiny import SPEC, teacher, tiny_run
 
 

@@ -5,9 +5,9 @@ import pytest
 from fusion.evaluation import forward_flops
 from fusion.generator import Generator
 from fusion.networks import build_network
-from orchestrator.config import EngineSettings
 from orchestrator.costs import Seconds, count, faster_labelling, iteration_seconds, lanes
 from orchestrator.placement import plan_actors
+from orchestrator.sections import EngineSettings
 from tests.tiny import SPEC, settings
 
 TIME = Seconds(party=(4.0, 6.0), label=(1.0, 2.0), student=10.0, images=0.5, labels=(0.25, 0.25))

@@ -1,9 +1,9 @@
 import pytest
 
 from orchestrator.cluster import check_workers
-from orchestrator.config import EngineSettings
 from orchestrator.errors import UserError
 from orchestrator.placement import plan_actors
+from orchestrator.sections import EngineSettings
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,76 @@
+"""What a run starts from, what it leaves, and what it says on the way."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fusion.batchnorm import bn_layers
+from fusion.data.labelled import LabelledImages
+from fusion.teachers import Teacher
+from orchestrator.engines import Fused, Lesson
+from orchestrator.results import References
+from orchestrator.snapshot import Snapshot
+from orchestrator.storage import Storage
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FusionResult:
+    """Where a fusion's results lie, and the content of its summary.json."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a run starts from."""
+
+    teachers: list[Teacher] | None
+    """Those that the configuration names."""
+    todo: list[Lesson]
+    """Those that have to be pretrained."""
+    test: LabelledImages | None
+    storage: Storage
+    """Where the checkpoints go."""
+    resumed: bool
+    """Whether the folder holds the beginning of this run."""
+
+
+def write_parties(fused: Fused, teachers: Sequence[Teacher], folder: Path) -> None:
+    """The generator, the assistant and the VID part of every party."""
+    from safetensors.torch import save_file
+
+    for teacher, roles in zip(teachers, fused.parties, strict=True):
+        target = folder / "parties" / teacher.name
+        target.mkdir(parents=True, exist_ok=True)
+        for role, tensors in roles.items():
+            save_file(
+                {name: one.contiguous().cpu() for name, one in tensors.items()},
+                target / f"{role}.safetensors",
+            )
+
+
+def scores_of(references: References) -> dict[str, Any]:
+    """What stands in every summary of what the student is measured against."""
+    gold = {"gold_standard": references.gold_standard} if references.gold_standard else {}
+    return {"teachers": references.teachers, "ensemble": references.ensemble, **gold}
+
+
+def where(snapshot: Snapshot) -> str:
+    """From where a run goes on."""
+    if snapshot.student is not None:
+        return f"from iteration {snapshot.iterations}"
+    return "from within the warm-up" if snapshot.parties else "from the beginning"
+
+
+def say_batch_norms(teachers: list[Teacher], say: Callable[[str], None]) -> None:
+    """The BN loss exists only for teachers with BatchNorm; its absence must not go unnoticed."""
+    without = [teacher.name for teacher in teachers if not bn_layers(teacher.build())]
+    for name in without:
+        say(f"{name} has no BatchNorm: its generator is trained without the BN loss")
+    if len(without) == len(teachers):
+        say(
+            "warning: no teacher has BatchNorm; without any BN loss the synthetic images are likely to be "
+            "poor"
+        )
