@@ -13,7 +13,8 @@ from fusion.compute import Compute
 from fusion.epoch import EpochReport
 from fusion.generator import GeneratorSettings
 from fusion.schedule import Schedule
-from fusion.teachers import Teacher
+from fusion.teachers import Teacher, TeacherCard
+from orchestrator import crew
 from orchestrator.cluster import placed
 from orchestrator.distributed import RayEngine
 from orchestrator.engines import Fused, Job
@@ -147,6 +148,25 @@ def test_who_labels_and_who_lives_where_changes_no_bit(
 ) -> None:
     todo = CASES[case][0]
     assert different(on_ray(todo, **engine)[0], locally(todo)[0]) == []
+
+
+def test_where_the_parties_label_the_student_is_given_no_weights(
+    monkeypatch: pytest.MonkeyPatch, ray_cluster: None
+) -> None:
+    given: dict[str, list[TeacherCard]] = {}
+    original = crew.Crew.__init__
+
+    def noted(self: crew.Crew, groups: Any, student: Any, teachers: Any, *rest: Any) -> None:
+        given["student"] = list(teachers)
+        original(self, groups, student, teachers, *rest)
+
+    monkeypatch.setattr(crew.Crew, "__init__", noted)
+    todo = CASES["two parties"][0]
+    on_ray(todo, labelling="parties")
+    assert [type(one) for one in given["student"]] == [TeacherCard, TeacherCard]
+    assert not any(torch.is_tensor(value) for one in given["student"] for value in vars(one).values())
+    on_ray(todo, labelling="student")
+    assert [type(one) for one in given["student"]] == [Teacher, Teacher]
 
 
 def more_updates(changed: Schedule) -> Schedule:

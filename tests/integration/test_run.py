@@ -38,7 +38,7 @@ def test_the_folder_holds_what_the_documentation_promises(finished: FusionResult
             "config.yaml",
             "environment.json",
         ),
-        *("metrics.parquet", "plots", "samples", "teachers", "parties"),
+        *("metrics.parquet", "plots", "samples", "teachers", "parties", "tracking.json"),
     }
     assert {path.name for path in (finished.folder / "plots").iterdir()} == {
         *("accuracy.png", "adversarial-loss.png", "class-subsets.png"),
