@@ -12,7 +12,7 @@ from actors.student_group import GroupLesson, HubActor, Posted, train
 from fusion.epoch import EpochReport
 from fusion.teachers import TeacherCard
 from orchestrator.conversion import to_snapshot
-from orchestrator.crew import STUDENT, Crew, StudentLost
+from orchestrator.crew import Crew, StudentLost
 from orchestrator.engines import Fused, Job, Observer
 from orchestrator.placement import Plan
 from orchestrator.sections import EngineSettings
@@ -63,7 +63,8 @@ class GroupPhase:
             "lesson": lesson,
             "hub": hub,
         }
-        running = train.remote(task, workers, share.bundle, str(self._job.folder / "train"), STUDENT)
+        place = str((self._job.folder / "train").absolute())
+        running = train.remote(task, workers, share.bundle, place, "student")
         weights: Any = None
         finished = False
         while not finished:
@@ -102,7 +103,8 @@ class GroupPhase:
         except ray.exceptions.RayError as error:
             failures = getattr(getattr(error, "cause", None), "worker_failures", {}).values()
             reasons = [getattr(one, "_base_exc", one) for one in failures]
-            for lost in (*reasons, error):
+            began = "creation task" not in str(error)  # What cannot even begin will not the next time either.
+            for lost in (*reasons, error) if began else ():
                 if isinstance(lost, LOST) or isinstance(getattr(lost, "health_check_failure", None), LOST):
                     raise StudentLost(describe(lost)) from error
             get(running)

@@ -7,9 +7,11 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -196,8 +198,13 @@ def workers_killed() -> Case:
 
     def fuse(injector: Injector) -> dict[str, torch.Tensor]:
         chosen = EngineSettings(student_workers=2, party_actors=1)
-        job = dataclasses.replace(JOB, keeper=Keeper(iterations=4, say=injector.said))
-        with cluster(chosen), placed(2, chosen, injector.said) as (plan, group):
+        keeper = Keeper(iterations=4, say=injector.said)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            cluster(chosen),
+            placed(2, chosen, injector.said) as (plan, group),
+        ):
+            job = dataclasses.replace(JOB, keeper=keeper, folder=Path(folder))
             return tensors(RayEngine(chosen, plan, group).fuse(job, injector))
 
     def run() -> Row:
