@@ -97,8 +97,12 @@ def placed(
     try:
         _wait(group, plan, patience if not fits else max(patience, 60.0), say)
         yield plan, group
-    finally:
+    except KeyboardInterrupt:
+        raise  # Ray may be gone already; the group ends with the driver.
+    except BaseException:
         remove_placement_group(group)
+        raise
+    remove_placement_group(group)
 
 
 def check_workers(plan: Plan, gpus: float) -> None:

@@ -80,9 +80,12 @@ class RayEngine:
         else:
             phase = GroupPhase(crew, self._plan, self._settings, teachers, job, observer)
         try:
-            return self._run(crew, phase, job, observer)
-        finally:
+            fused = self._run(crew, phase, job, observer)
+        except Exception:
             crew.kill()
+            raise  # After an interruption Ray may be gone already; the actors end with the driver.
+        crew.kill()
+        return fused
 
     def _run(self, crew: Crew, phase: MainPhase | GroupPhase, job: Job, observer: Observer) -> Fused:
         """Until it ends well; a lost student begins again from the newest snapshot, and the parties with
