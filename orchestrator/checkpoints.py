@@ -1,9 +1,11 @@
 """Checkpoints: snapshots on storage, each with a manifest that names every file's size and hash."""
 
+import contextlib
 import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +26,9 @@ class Damaged(ValueError):
     """A checkpoint is not what was written: the file and what is wrong with it."""
 
 
-UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+"""A file of a checkpoint is not there. Of other OSErrors the checkpoint knows nothing."""
+UNREADABLE = (*MISSING, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """What reading a damaged checkpoint may raise; its content decides which."""
 
 
@@ -52,8 +56,9 @@ class Checkpoints:
         names = self._storage.folders()
         files = to_files(snapshot, self._identity)
         self._storage.write(f"checkpoint-{_number(names[-1]) + 1 if names else 1:08d}", files)
-        for name in names[: len(names) + 1 - self._keep]:
-            self._storage.remove(name)
+        with contextlib.suppress(OSError):  # The next save tries it again.
+            for name in names[: len(names) + 1 - self._keep]:
+                self._storage.remove(name)
 
     def clear(self) -> None:
         """Delete them all: the run is over."""
@@ -65,19 +70,25 @@ class Checkpoints:
         """The newest snapshot that is whole; those that are not are said and set aside. Without any: fresh.
 
         Raises:
-            UserError: the newest is another run's, or none of several is whole.
+            UserError: the newest is another run's, or the storage cannot be read.
         """
+        try:
+            return self._load()
+        except OSError as error:  # Such as a network that is down: nothing is wrong with the checkpoints.
+            raise UserError(
+                f"cannot read the checkpoints in {self.where}: {error.strerror or error}"
+            ) from error
+
+    def _load(self) -> Snapshot:
         names = self._storage.folders()
         for name in reversed(names):
             try:
                 manifest = _manifest(self._storage, name)
                 check_identity(manifest["identity"], self._identity, f"{self.where}/{name}")
-                snapshot = from_files(self._storage, name, manifest)
+                return from_files(self._storage, name, manifest)
             except UNREADABLE as error:
                 self._say(f"{name} is damaged ({_in_words(error)}); using the one before")
                 self._storage.set_aside(name)
-                continue
-            return snapshot
         if names:
             self._say(f"none of the checkpoints in {self.where} is whole; starting from the beginning")
         return FRESH
@@ -160,8 +171,10 @@ def _from_hex(metrics: Mapping[str, str]) -> dict[str, float]:
 
 
 def _in_words(error: BaseException) -> str:
-    if isinstance(error, (Damaged, OSError)):
+    if isinstance(error, Damaged):
         return str(error)
+    if isinstance(error, MISSING):
+        return f"a file is missing: {Path(error.filename).name}" if error.filename else "a file is missing"
     return f"{MANIFEST}: {type(error).__name__}"
 
 

@@ -22,7 +22,7 @@ class Storage(Protocol):
     """For people."""
 
     def folders(self) -> list[str]:
-        """The complete ones, in alphabetical order."""
+        """Those that were complete once, in alphabetical order; all are called checkpoint-..."""
 
     def write(self, folder: str, files: Mapping[str, bytes]) -> None:
         """A new folder; the last of `files` is the manifest."""
@@ -72,7 +72,7 @@ class LocalStorage:
 
     def folders(self) -> list[str]:
         """See `Storage`."""
-        return sorted(path.parent.name for path in self._root.glob(f"[!.]*/{MANIFEST}"))
+        return sorted(path.name for path in self._root.glob("checkpoint-*") if path.is_dir())
 
     def write(self, folder: str, files: Mapping[str, bytes]) -> None:
         """See `Storage`."""
@@ -110,7 +110,12 @@ class LocalStorage:
 
     def set_aside(self, folder: str) -> None:
         """See `Storage`."""
-        (self._root / folder).rename(self._root / f".damaged-{folder}-{os.getpid()}")
+        aside = self._root / f".damaged-{folder}"
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = self._root / f".damaged-{folder}-{number}"
+        (self._root / folder).rename(aside)
 
     def tidy(self) -> None:
         """See `Storage`; also the folder itself, when it is empty."""
@@ -133,10 +138,9 @@ class RemoteStorage:
         from pyarrow import fs
 
         found = self._system.get_file_info(fs.FileSelector(self._path, recursive=True, allow_not_found=True))
-        suffix = f"/{MANIFEST}"
-        return sorted(
-            one.path.removesuffix(suffix).rpartition("/")[2] for one in found if one.path.endswith(suffix)
-        )
+        parts = [one.path.strip("/").split("/") for one in found]
+        depth = len(self._path.strip("/").split("/")) + 2
+        return sorted(one[-2] for one in parts if one[-1] == MANIFEST and len(one) == depth)
 
     def write(self, folder: str, files: Mapping[str, bytes]) -> None:
         """See `Storage`."""
@@ -171,7 +175,8 @@ class RemoteStorage:
 
     def set_aside(self, folder: str) -> None:
         """See `Storage`."""
-        self.remove(folder)
+        path = f"{self._path}/{folder}"
+        self._system.move(f"{path}/{MANIFEST}", f"{path}/damaged-{MANIFEST}")
 
     def tidy(self) -> None:
         """See `Storage`; nothing: what has no manifest is written over."""
