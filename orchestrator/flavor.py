@@ -12,6 +12,7 @@ import mlflow
 import numpy as np
 import torch
 import yaml
+from mlflow.entities import LoggedModelStatus
 from mlflow.models import Model, ModelSignature
 from mlflow.pyfunc import add_to_model
 from mlflow.types import Schema, TensorSpec
@@ -21,6 +22,7 @@ from fusion.networks import Classifier
 from fusion.teachers import load_teacher
 
 FLAVOR = "dfmf"
+NAME = "student"
 WEIGHTS = "student.safetensors"
 CARD = "student.json"
 
@@ -38,7 +40,9 @@ def save_model(path: str, folder: str, mlflow_model: Model, signature: ModelSign
 
 
 def log_student(uri: str, run_id: str, folder: Path, channels: int, size: int, classes: int) -> None:
-    """Log the student of a run's folder as the run's model `student`, with its signature."""
+    """Log the student of a run's folder as the run's model `student`, with its signature; an attempt that
+    broke
+    off is completed."""
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, channels, size, size), "images")]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
@@ -46,8 +50,26 @@ def log_student(uri: str, run_id: str, folder: Path, channels: int, size: int, c
     mlflow.set_tracking_uri(uri)
     import orchestrator.flavor as flavor
 
+    begun = _begun(mlflow.MlflowClient(uri), run_id)
+    if begun is not None and begun.status == LoggedModelStatus.READY:
+        return
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
-        Model.log(artifact_path=None, name="student", flavor=flavor, folder=str(folder), signature=signature)
+        Model.log(
+            artifact_path=None,
+            name=NAME,
+            flavor=flavor,
+            folder=str(folder),
+            signature=signature,
+            model_id=begun.model_id if begun else None,
+        )
+
+
+def _begun(client: Any, run_id: str) -> Any:
+    """The run's model `student` as it is by now, if there is one."""
+    experiment = client.get_run(run_id).info.experiment_id
+    query = f"source_run_id = '{run_id}' AND name = '{NAME}'"
+    found = client.search_logged_models([experiment], filter_string=query)
+    return min(found, key=lambda one: one.status != LoggedModelStatus.READY, default=None)
 
 
 def load_student(model_uri: str) -> Classifier:

@@ -54,6 +54,7 @@ class Run:
         self.config, self.folder, self.inputs = config, folder, inputs
         self.display, self.shipper, self.engine, self.stopping = display, shipper, engine, stopping
         self.started = started
+        self.rewinds = 0
         self.settings = config.fusion_settings()
 
     def fuse(self) -> FusionResult:
@@ -115,7 +116,8 @@ class Run:
         if self.inputs.resumed:
             self.display.said(f"going on {where(start)}")
         while True:
-            self._go_back(recorder, start)
+            recorder.go_back(self._epochs(start))  # The journal must not be ahead of where the run goes on.
+            self.rewinds = start.rewinds
             job = Job(
                 teachers=teachers,
                 settings=dataclasses.replace(self.settings, rewinds=start.rewinds),
@@ -145,15 +147,14 @@ class Run:
                     f"(rewind {start.rewinds} of at most {numerics.rewinds})"
                 )
                 keeper.keep(start, job.names)
+                if self.shipper is not None:
+                    self.shipper.go_back(self._epochs(start))
 
-    def _go_back(self, recorder: Recorder, start: Snapshot) -> None:
-        """The journal, and what is shipped, must not be ahead of where the run goes on."""
-        epochs = (
-            -1 if start.student is None else start.iterations // self.config.schedule.iterations_per_epoch
-        )
-        recorder.go_back(epochs)
-        if self.shipper is not None and start.rewinds:
-            self.shipper.go_back(epochs)
+    def _epochs(self, start: Snapshot) -> int:
+        """The epoch that is over there; 0: the warm-up, -1: nothing."""
+        if start.student is None:
+            return -1
+        return start.iterations // self.config.schedule.iterations_per_epoch
 
     def _keeper(self, checkpoints: Checkpoints) -> Keeper:
         minutes = self.config.checkpoint.every_minutes
@@ -228,6 +229,7 @@ class Run:
             "seconds": self._seconds(),
             "seed": self.config.seed,
             "iterations": iterations,
+            "rewinds": self.rewinds,
             "status": status,
             "mlflow_run_id": self.shipper.run_id if self.shipper else None,
         }

@@ -9,6 +9,8 @@ from typing import TypedDict
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.errors import UserError
+
 JOURNAL = "metrics.jsonl"
 TABLE = "metrics.parquet"
 
@@ -39,14 +41,18 @@ def append_epoch(folder: Path, epoch: int, iteration: int, metrics: dict[str, fl
 
 def read_epochs(folder: Path) -> list[Epoch]:
     """All epochs, of a run that goes on or of one that has ended; a last line that a crash cut off is left
-    out."""
-    journal, epochs = folder / JOURNAL, []
-    if journal.exists():
-        for line in journal.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                epochs.append(json.loads(line))
-        return epochs
-    return _of_table(folder / TABLE) if (folder / TABLE).exists() else []
+    out.
+
+    Raises:
+        UserError: the file cannot be read, or is damaged.
+    """
+    path = folder / JOURNAL if (folder / JOURNAL).exists() else folder / TABLE
+    try:
+        if path.name == JOURNAL:
+            return [_of_line(line) for line in path.read_bytes().split(b"\n")[:-1]]
+        return _of_table(path) if path.exists() else []
+    except (OSError, LookupError, ValueError, TypeError, RecursionError) as error:  # Arrow's are ValueErrors.
+        raise UserError(f"{path}: is damaged ({type(error).__name__})") from error
 
 
 def go_back(folder: Path, epochs: int) -> list[Epoch]:
@@ -72,6 +78,16 @@ def write_table(folder: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
     temporary.replace(folder / TABLE)
     (folder / JOURNAL).unlink(missing_ok=True)
+
+
+def _of_line(line: bytes) -> Epoch:
+    one = json.loads(line)
+    return {
+        "epoch": int(one["epoch"]),
+        "iteration": int(one["iteration"]),
+        "timestamp_ms": int(one["timestamp_ms"]),
+        "metrics": {str(name): float(value) for name, value in dict(one["metrics"]).items()},
+    }
 
 
 def _of_table(path: Path) -> list[Epoch]:

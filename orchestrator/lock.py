@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from orchestrator.errors import UserError
 
@@ -17,11 +18,11 @@ def locked(folder: Path) -> Iterator[None]:
     """Within the block nobody else gets past this; the kernel lets go when the process ends, however it ends.
 
     Raises:
-        UserError: somebody is at work in `folder`; says who.
+        UserError: somebody is at work in `folder`, and who; or it cannot be written to.
     """
     path = folder / LOCK
     while True:
-        with path.open("a+", encoding="utf-8") as file:
+        with _opened(path) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -29,7 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
                 raise UserError(
                     f"{folder} is in use by {file.read().strip() or 'another process'}"
                 ) from error
-            if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+            if not _is(path, file):
                 continue  # Its owner deleted it after it was opened here.
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -39,3 +40,18 @@ def locked(folder: Path) -> Iterator[None]:
             finally:
                 path.unlink(missing_ok=True)
             return
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path.parent}: cannot be written to ({error.strerror})") from error
+
+
+def _is(path: Path, file: TextIO) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(file.fileno()))

@@ -145,6 +145,7 @@ def flat_summary(summary: dict[str, Any]) -> dict[str, float]:
         "final/agreement": summary["student"]["agreement"],
         "final/gap_closed": summary["gap_closed"],
         "final/seconds": summary["seconds"],
+        "final/rewinds": summary["rewinds"],
         "final/gold_standard_accuracy": summary.get("gold_standard", {}).get("accuracy"),
         **{f"final/teacher_accuracy/{one['name']}": one["accuracy"] for one in summary["teachers"]},
     }

@@ -39,3 +39,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """`write_text` for JSON; numbers that are not finite are an error, not invalid JSON."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def finished_summary(folder: Path) -> dict[str, Any] | None:
+    """The summary of a run that needs no going on."""
+    try:
+        summary = json.loads((folder / "summary.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return summary if isinstance(summary, dict) and summary.get("status") == "finished" else None

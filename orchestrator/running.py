@@ -22,7 +22,7 @@ from orchestrator.local import LocalEngine
 from orchestrator.lock import locked
 from orchestrator.progress import Display
 from orchestrator.recording import STUDENT
-from orchestrator.run_folder import make_run_folder, write_text
+from orchestrator.run_folder import finished_summary, make_run_folder, write_text
 from orchestrator.run_parts import FusionResult, Inputs
 from orchestrator.secrets import redact
 from orchestrator.stopping import Stopping
@@ -55,10 +55,13 @@ def fuse(
         folder.
     """
     if resume is not None:
-        done = _finished(Path(resume))
-        if done is not None:
-            (console or Console()).print(f"{resume} is finished; nothing is left to do", highlight=False)
-            return done
+        summary = finished_summary(Path(resume))
+        if summary is not None:
+            rest = f"but shipping it: dfmf sync {resume}" if shipping.lacking(Path(resume)) else "to do"
+            (console or Console()).print(
+                f"{resume} is finished; nothing is left {rest}", highlight=False, soft_wrap=True
+            )
+            return FusionResult(folder=Path(resume), summary=summary)
     with _started(run, overrides, console, resume=None if resume is None else Path(resume)) as fusion:
         return fusion.fuse()
 
@@ -136,17 +139,6 @@ def _own_config(resume: Path | None) -> str:
     if not file.is_file():
         raise UserError(f"--resume: {resume} holds no run ({file.name} is missing)")
     return str(file)
-
-
-def _finished(folder: Path) -> FusionResult | None:
-    """The result of a run that needs no going on."""
-    try:
-        summary = json.loads((folder / "summary.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(summary, dict) or summary.get("status") != "finished":
-        return None
-    return FusionResult(folder=folder, summary=summary)
 
 
 def _go_on(folder: Path) -> str:

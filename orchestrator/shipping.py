@@ -1,9 +1,7 @@
-"""Ships what lies in a run's folder to MLflow, beside the run: each epoch once, in order, whenever the server
-answers. The folder is the truth; what could not be shipped can be later (`dfmf sync`)."""
+"""Ships what lies in a run's folder to MLflow, beside the run, whenever the server answers. The folder is the
+truth; what could not be shipped can be later (`dfmf sync`)."""
 
 import contextlib
-import dataclasses
-import json
 import os
 import threading
 import time
@@ -11,55 +9,45 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from orchestrator import journal
 from orchestrator.errors import UserError
-from orchestrator.recording import flat_summary
-from orchestrator.run_folder import write_json
+from orchestrator.lock import locked
+from orchestrator.run_folder import finished_summary
 from orchestrator.secrets import given_again, redact
+from orchestrator.sending import NOTE, Note, Sender, read_note, write_note
 from orchestrator.tracking import QUICK, MlflowRun, errors, first_line
 
-NOTE = "tracking.json"
 RETRY_SECONDS = 5.0
 LAST_TRY_SECONDS = 10.0
-START_SECONDS = 60.0
-ARTIFACTS = (
-    "config.yaml",
-    "summary.json",
-    "MODEL_CARD.md",
-    "environment.json",
-    journal.TABLE,
-    "plots",
-    "teachers",
-)
+SILENT_SECONDS = 60.0
+"""At the end of a run: how long one piece may take to arrive."""
+HURRY = 0.1
+"""Of these, when the run was stopped or broke off."""
 
 
-@dataclasses.dataclass
-class Note:
-    """How far the shipping is; lies in the run's folder."""
-
-    uri: str
-    """Without a password, which the environment must give again (`orchestrator.secrets`)."""
-    run_id: str
-    epoch: int = -1
-    """The last that was shipped."""
-    status: str = "RUNNING"
-    """What the run has come to."""
-    done: bool = False
-    """Whether everything was shipped."""
+class _Halt(Exception):
+    """Nothing more is to be sent, or something else."""
 
 
 class Shipper:
     """Ships in a thread of its own, so that no step ever waits for a server."""
 
-    def __init__(self, folder: Path, note: Note, run: MlflowRun, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, note: Note, run: MlflowRun, say: Callable[[str], None], doubt: bool = False
+    ) -> None:
+        """`doubt`: something may be there that `note` does not know of."""
         self.run_id = note.run_id
-        self._folder, self._note, self._run, self._say = folder, note, run, say
+        self._folder, self._note, self._say = folder, note, say
+        self._sender = Sender(folder, note, run, self._went_on)
+        if doubt:
+            self._sender.doubt()
         self._wake = threading.Event()
         self._said = False
-        self._unsure = True  # An epoch may have arrived without our having heard of it.
+        self._back: tuple[int, int] | None = None
+        self._given_up = False
+        self._broken: str | None = None
         self._trouble_since: float | None = None
+        self._moved = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="shipping", daemon=True)
         self._thread.start()
 
@@ -69,36 +57,47 @@ class Shipper:
 
     def go_back(self, epochs: int) -> None:
         """The run goes back to where it had so many epochs; those after them will be shipped again."""
-        self._note.epoch = min(self._note.epoch, epochs)
+        self._back = (epochs, int(time.time() * 1000))
+        self._wake.set()
 
     def finish(self, status: str) -> None:
         """The run is over: ship what is left, but do not wait long for a server that does not answer."""
-        patience = LAST_TRY_SECONDS if status == "FINISHED" else 1.0
+        hurry = 1.0 if status == "FINISHED" else HURRY
         self._note.status = status
+        self._save()
         self._trouble_since = None  # A server that was away may be back: it is asked once more.
+        self._moved = time.monotonic()
         self._wake.set()
         while self._thread.is_alive():
             self._thread.join(timeout=0.1)
-            since = self._trouble_since
-            if since is not None and time.monotonic() - since > patience:
+            now, since = time.monotonic(), self._trouble_since
+            failing = since is not None and now - since > LAST_TRY_SECONDS * hurry
+            if failing or now - self._moved > SILENT_SECONDS * hurry:
                 break
-        self._save()
+        self._given_up = True
+        self._wake.set()
         if not self._note.done:
+            why = f"was given up ({self._broken})" if self._broken else "is not complete"
             self._say(
-                f"{self._note.uri} does not answer; what it lacks is in {self._folder}; "
-                f"when it does: dfmf sync {self._folder}"
+                f"shipping to {self._note.uri} {why}; what it lacks is in {self._folder}; "
+                f"to send that: dfmf sync {self._folder}"
             )
 
     def _work(self) -> None:
-        while not self._note.done:
+        while not self._note.done and not self._given_up:
             self._wake.wait(timeout=RETRY_SECONDS if self._trouble_since is not None else None)
             self._wake.clear()
             started = time.monotonic()
+            if self._back is not None:
+                self._sender.go_back(*self._back)
+                self._back = None
             try:
-                ship(self._folder, self._note, self._run, self._unsure)
-                self._trouble_since, self._unsure, self._said = None, False, False
+                self._sender.send()
+                self._trouble_since, self._said = None, False
+            except _Halt:
+                self._wake.set()
             except errors() as error:
-                self._unsure = True
+                self._sender.doubt()
                 self._trouble_since = self._trouble_since or started
                 if not self._said:
                     self._said = True
@@ -106,34 +105,23 @@ class Shipper:
                         f"{self._note.uri} does not take metrics ({first_line(error)}); they wait in "
                         f"{self._folder}"
                     )
-            self._save()
+            except Exception as error:  # noqa: BLE001 - whatever befalls the shipping, the run goes on.
+                self._broken = first_line(error)
+                self._say(f"shipping to {self._note.uri} is given up: {self._broken}")
+                return
+            finally:
+                if not self._given_up:  # Somebody else may be at work on it by now.
+                    self._save()
+
+    def _went_on(self) -> None:
+        self._moved = time.monotonic()
+        if self._given_up or self._back is not None:
+            raise _Halt
+        self._save()
 
     def _save(self) -> None:
         with contextlib.suppress(OSError):
-            write_json(self._folder / NOTE, dataclasses.asdict(self._note))
-
-
-def ship(folder: Path, note: Note, run: MlflowRun, unsure: bool) -> None:
-    """Everything of the run in `folder` that was not shipped yet; `note` says what was, and is kept up to
-    date."""
-    for one in journal.read_epochs(folder):
-        if one["epoch"] > note.epoch:
-            run.log_metrics(one["epoch"], one["metrics"], one["timestamp_ms"], again=unsure)
-            for path in sorted((folder / "samples").glob(f"*-epoch-{one['epoch']:04d}.png")):
-                party = path.name.rpartition("-epoch-")[0]
-                with Image.open(path) as image:
-                    run.log_image(f"samples/{party}", image, step=one["epoch"])
-            note.epoch = one["epoch"]
-    if note.status == "RUNNING":
-        return
-    if note.status == "FINISHED":
-        summary = json.loads((folder / "summary.json").read_bytes())
-        run.log_metrics(note.epoch, flat_summary(summary), int(time.time() * 1000), again=unsure)
-        run.log_files(folder, ARTIFACTS)
-        card = json.loads((folder / "student.json").read_bytes())
-        run.log_student(folder, card["channels"], card["image_size"], len(card["classes"]))
-    run.set_status(note.status)
-    note.done = True
+            write_note(self._folder, self._note)
 
 
 def start(
@@ -156,58 +144,78 @@ def start(
     except errors() as error:
         raise UserError(f"tracking.uri: cannot reach {redact(uri)} ({first_line(error)})") from error
     note = Note(uri=redact(uri), run_id=run_id)
-    write_json(folder / NOTE, dataclasses.asdict(note))
+    write_note(folder, note)
     return Shipper(folder, note, run, say)
 
 
 def resume(folder: Path, uri: str, say: Callable[[str], None]) -> Shipper | None:
     """Go on shipping the run in `folder`, which goes on too, to the store at `uri`; None if it was not
-    tracked."""
+    tracked.
+
+    Raises:
+        UserError: the note of the shipping is damaged, or there is no such kind of store.
+    """
     note = read_note(folder)
     if note is None:
         return None
     _be_quick()
-    run = MlflowRun(uri, note.run_id)
-    note.status, note.done = "RUNNING", False
+    note.uri, note.status, note.done = redact(uri), "RUNNING", False
+    try:
+        run = MlflowRun(uri, note.run_id)
+    except errors() as error:
+        raise UserError(f"tracking.uri: cannot reach {note.uri} ({first_line(error)})") from error
     with contextlib.suppress(*errors()):
         run.set_status("RUNNING")
-    return Shipper(folder, note, run, say)
+    return Shipper(folder, note, run, say, doubt=True)
 
 
 def sync(folder: Path) -> str:
     """Ship what MLflow lacks of the run in `folder`; what was done, in a line.
 
     Raises:
-        UserError: there is nothing to ship, or the store cannot be reached.
+        UserError: there is nothing to ship, the run is at work and ships by itself, or the store cannot be
+        reached.
+    """
+    if read_note(folder) is None:
+        raise UserError(f"{folder}: no run that is tracked ({NOTE} is missing)")
+    with locked(folder):
+        note = read_note(folder)
+        assert note is not None
+        if note.status == "RUNNING" and finished_summary(folder) is not None:
+            note.status = "FINISHED"  # Its process ended while it shipped the results.
+        if not note.done:
+            sent = _send_all(folder, note)
+            shipped = f"{note.uri} has everything of {folder}; {sent} epochs were sent"
+        else:
+            shipped = f"{note.uri} has everything of {folder}"
+    if note.status == "FINISHED":
+        return shipped
+    return f"{shipped}; the run is not finished, to go on: dfmf fuse --resume {folder}"
+
+
+def lacking(folder: Path) -> bool:
+    """Whether MLflow lacks something of the run in `folder`.
+
+    Raises:
+        UserError: the note of the shipping is damaged.
     """
     note = read_note(folder)
-    if note is None:
-        raise UserError(f"{folder}: no run that is tracked ({NOTE} is missing)")
-    if note.done:
-        return f"{note.uri} has everything of {folder}"
+    return note is not None and not note.done
+
+
+def _send_all(folder: Path, note: Note) -> int:
+    """The number of epochs that were sent."""
     _be_quick()
-    before = note.epoch
+    before = sum(one["epoch"] <= note.epoch for one in journal.read_epochs(folder))
     try:
-        ship(folder, note, MlflowRun(given_again(note.uri), note.run_id), unsure=True)
+        sender = Sender(folder, note, MlflowRun(given_again(note.uri), note.run_id))
+        sender.doubt()
+        sender.send()
     except errors() as error:
         raise UserError(f"cannot reach {note.uri} ({first_line(error)})") from error
     finally:
-        write_json(folder / NOTE, dataclasses.asdict(note))
-    return f"{note.uri} has everything of {folder}; {note.epoch - before} epochs were sent"
-
-
-def read_note(folder: Path) -> Note | None:
-    """What is known of the shipping of the run in `folder`.
-
-    Raises:
-        UserError: the note is damaged.
-    """
-    try:
-        return Note(**json.loads((folder / NOTE).read_bytes()))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder / NOTE}: damaged ({first_line(error)})") from error
+        write_note(folder, note)
+    return len(journal.read_epochs(folder)) - before
 
 
 def _be_quick() -> None:

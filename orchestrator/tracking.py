@@ -1,7 +1,9 @@
-"""One run in MLflow. Everything here may raise one of `ERRORS`; `orchestrator.shipping` decides what then."""
+"""One run in MLflow. Everything here may raise one of `errors`; `orchestrator.shipping` decides what then."""
 
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ QUICK = {
 MAX_PARAM_LENGTH = 500
 MAX_METRICS = 1000
 MAX_PARAMS = 100
+THUMBNAIL = (256, 256)
 
 
 def tracking_uri(tracking: Tracking, output: Path) -> str:
@@ -62,28 +65,43 @@ class MlflowRun:
             self._client.log_batch(self.run_id, params=entries[first : first + MAX_PARAMS])
         return self.run_id
 
-    def log_metrics(self, step: int, metrics: Mapping[str, float], timestamp_ms: int, again: bool) -> None:
-        """All at `step`; `again`: some may be there from an attempt that broke off."""
+    def log_metrics(self, step: int, metrics: Mapping[str, float], timestamp_ms: int) -> None:
+        """At most MAX_METRICS, all at `step`; they arrive together or not at all."""
         from mlflow.entities import Metric
 
         entries = [Metric(metric_name(name), value, timestamp_ms, step) for name, value in metrics.items()]
-        for first in range(0, len(entries), MAX_METRICS):
-            batch = entries[first : first + MAX_METRICS]
-            if not (again and self._has(batch[0].key, step)):
-                self._client.log_batch(self.run_id, metrics=batch)
+        self._client.log_batch(self.run_id, metrics=entries, synchronous=True)
 
-    def log_image(self, key: str, image: Image.Image, step: int) -> None:
-        """A picture with a step, for MLflow's image view."""
-        self._client.log_image(self.run_id, image, key=key, step=step)
+    def steps(self, name: str, since_ms: int) -> set[int]:
+        """Those that the metric has, since a time."""
+        history = self._client.get_metric_history(self.run_id, metric_name(name))
+        return {point.step for point in history if point.timestamp >= since_ms}
 
-    def log_files(self, folder: Path, names: Sequence[str]) -> None:
-        """Files or folders of the run's folder as artifacts."""
-        for name in names:
-            path = folder / name
-            if path.is_dir():
-                self._client.log_artifacts(self.run_id, str(path), name)
-            elif path.exists():
-                self._client.log_artifact(self.run_id, str(path))
+    def log_pictures(self, pictures: Mapping[str, Image.Image], step: int, timestamp_ms: int) -> None:
+        """By name, each with a step, for MLflow's image view.
+
+        As MLflow's own `log_image`, but with names that are the same when the same is sent again.
+        """
+        if not pictures:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            for name, picture in pictures.items():
+                key = "samples~" + re.sub(r"[^\w\-. ]", "_", name, flags=re.ASCII)
+                identifier = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id} {key} {step} {timestamp_ms}")
+                stem = f"{folder}/{key}+step+{step}+timestamp+{timestamp_ms}+{identifier}"
+                picture.save(f"{stem}.png")
+                small = picture.copy()
+                small.thumbnail(THUMBNAIL)
+                small.save(f"{stem}+compressed.webp")
+            self._client.log_artifacts(self.run_id, folder, "images")
+        self._client.set_tag(self.run_id, "mlflow.loggedImages", True, synchronous=True)
+
+    def log_file(self, path: Path) -> None:
+        """A file or folder, if it is there, as an artifact."""
+        if path.is_dir():
+            self._client.log_artifacts(self.run_id, str(path), path.name)
+        elif path.exists():
+            self._client.log_artifact(self.run_id, str(path))
 
     def log_student(self, folder: Path, channels: int, size: int, classes: int) -> None:
         """The fused student as a model that loads without executing anything it contains."""
@@ -99,15 +117,13 @@ class MlflowRun:
         else:
             self._client.set_terminated(self.run_id, status=status)
 
-    def _has(self, key: str, step: int) -> bool:
-        return any(point.step == step for point in self._client.get_metric_history(self.run_id, key))
-
 
 def errors() -> tuple[type[Exception], ...]:
     """What MLflow raises when its store does not take something."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
-    return (MlflowException, OSError, ImportError)
+    return (MlflowException, SQLAlchemyError, OSError, ImportError)
 
 
 def metric_name(name: str) -> str:

@@ -1,20 +1,17 @@
 """A password in the configuration is in nothing that a run leaves: files, MLflow's database, the terminal."""
 
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from orchestrator import shipping
 from orchestrator.errors import UserError
-from orchestrator.sections import Tracking
-from orchestrator.tracking import Tracker
+from tests.faults.server import Server
 from tests.tiny import tiny_run
 
 ROOT = Path(__file__).parents[2]
@@ -24,33 +21,10 @@ CANARY = "CANARY-1b7"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """An MLflow server, which takes any password, as a URI that has one; and its folder."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{probe.getsockname()[1]}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", host.split(":")[1]]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 120
-        while not answers(f"http://{host}/health"):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.5)
-        yield f"http://user:{CANARY}@{host}", folder
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+    one = Server(tmp_path_factory.mktemp("server"))
+    one.start()
+    yield f"http://user:{CANARY}@127.0.0.1:{one.port}", one.folder
+    one.kill()
 
 
 def dfmf(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -82,7 +56,7 @@ def test_a_finished_run_on_a_server_holds_its_password_nowhere(
     )
     done = dfmf("fuse", str(path), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "tracking stopped" not in done.stdout
+    assert "dfmf sync" not in done.stdout
     assert CANARY not in done.stdout + done.stderr
     assert holding(tmp_path / "runs") == []
     assert (folder / "mlflow.db").stat().st_size > 100_000
@@ -100,8 +74,7 @@ def test_a_finished_run_on_a_server_holds_its_password_nowhere(
 
 @pytest.mark.parametrize("host", ["127.0.0.1:9", "127.0.0.1:port", "127.0.0.1:9/?token=also"])
 def test_a_server_that_cannot_be_reached_is_named_without_its_password(host: str, tmp_path: Path) -> None:
-    tracking = Tracking(uri=f"http://user:{CANARY}@{host}")
     with pytest.raises(UserError) as error:
-        Tracker(tracking, tmp_path, "one", {}, {})
+        shipping.start(tmp_path / "one", f"http://user:{CANARY}@{host}", "dfmf", {}, {}, print)
     assert str(error.value).startswith("tracking.uri: cannot reach http://***@127.0.0.1:")
     assert CANARY not in str(error.value)
