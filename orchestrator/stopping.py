@@ -28,7 +28,8 @@ class Stopping:
     def installed(self) -> Iterator[None]:
         """Within the block the signals are heard; afterwards by whom it was before."""
         main = threading.current_thread() is threading.main_thread()
-        before = {number: signal.getsignal(number) for number in SIGNALS} if main else {}
+        taken = (*SIGNALS, signal.SIGALRM) if main else ()
+        before = {number: signal.getsignal(number) for number in taken}
         self.install()
         try:
             yield
