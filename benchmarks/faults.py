@@ -33,15 +33,21 @@ def main() -> None:
         return [case for case in cases if chosen.only in case[0]]
 
     rows: list[Row] = []
+
+    def do(case: Case) -> None:
+        rows.append(done(*case))
+        write_json(chosen.json, {"faults": [dataclasses.asdict(row) for row in rows]})
+
     if on_actors := wanted(actors.on_actors()):
         with cluster(EngineSettings()):
-            rows += [done(*case) for case in on_actors]
+            for case in on_actors:
+                do(case)
     for case in wanted([*actors.on_nodes(), actors.by_memory_monitor(), actors.workers_killed()]):
-        rows.append(done(*case))
+        do(case)
     with tempfile.TemporaryDirectory() as folder:
-        rows += [done(*case) for case in wanted(drivers.cases(Path(folder)))]
+        for case in wanted(drivers.cases(Path(folder))):
+            do(case)
     print_table([field.name for field in dataclasses.fields(Row)], (_shown(row) for row in rows))
-    write_json(chosen.json, {"faults": [dataclasses.asdict(row) for row in rows]})
     if not all(row.ended == row.runs and row.bit_equal is not False and row.lost == 0 for row in rows):
         sys.exit(1)
 
@@ -49,7 +55,11 @@ def main() -> None:
 def done(name: str, run: "drivers.Run") -> Row:
     """One row, with a line on the way."""
     started = time.monotonic()
-    row = run()
+    try:
+        row = run()
+    except Exception as error:  # noqa: BLE001 - a run that did not end is a row too.
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        row = Row(name=name, injected=1, ended=0, bit_equal=False, note=words)
     print(
         f"{name}: {'same bits' if row.bit_equal else row.bit_equal}, {time.monotonic() - started:.0f} s",
         file=sys.stderr,
