@@ -63,7 +63,13 @@ class Crew:
         named = {self.name(members): handle for members, handle in groups.items()}
         if student is not None:
             named[STUDENT] = student
-        self._watch = Watch(named, settings.silent_seconds, settings.stuck_seconds, observer.said)
+        self._watch = Watch(
+            named,
+            start_seconds=max(settings.wait_seconds, settings.silent_seconds),
+            silent_seconds=settings.silent_seconds,
+            stuck_seconds=settings.stuck_seconds,
+            say=observer.said,
+        )
 
     def name(self, members: Members) -> str:
         """The parties of a group, for people."""

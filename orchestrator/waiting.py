@@ -52,55 +52,55 @@ class Watch:
     def __init__(
         self,
         actors: Mapping[str, Any],
+        *,
+        start_seconds: float,
         silent_seconds: float,
         stuck_seconds: float,
         say: Callable[[str], None],
     ) -> None:
+        """How long a process may take to begin, to answer, and to get further."""
         self._actors = dict(actors)
-        self._limits = (silent_seconds, stuck_seconds)
+        self._start, self._silent, self._stuck = start_seconds, silent_seconds, stuck_seconds
         self._say = say
-        now = time.monotonic()
-        self._answered = dict.fromkeys(actors, now)
-        self._moved = dict.fromkeys(actors, now)
-        self._progress: dict[str, object] = {}
-        self._asked: dict[str, Any] = {}
-        self._next = now
+        self._alive: set[str] = set()
+        self._progress: dict[str, tuple[object, float]] = {}
+        self._asked: dict[str, tuple[Any, float]] = {}
+        self._next = time.monotonic()
 
     def look(self) -> None:
-        """To be called now and then."""
+        """To be called now and then; how often does not matter."""
         now = time.monotonic()
-        for name, call in list(self._asked.items()):
+        for name, (call, since) in list(self._asked.items()):
             if ray.wait([call], timeout=0)[0]:
                 del self._asked[name]
                 self._hear(name, call, now)
+            elif now - since > (self._silent if name in self._alive else self._start):
+                self._kill(name, f"silent for {now - since:.0f} s")
         if now >= self._next:
             self._next = now + PULSE_SECONDS
             for name in self._actors.keys() - self._asked.keys():
-                self._asked[name] = self._actors[name].pulse.remote()
-        for name in self._actors:
-            silent, stuck = now - self._answered[name], now - self._moved[name]
-            if silent > self._limits[0] or stuck > self._limits[1]:
-                how = f"silent for {silent:.0f} s" if silent > self._limits[0] else f"stuck for {stuck:.0f} s"
-                self._say(f"{name} was {how}; it is killed and started again")
-                self._forget(name, now)
-                ray.kill(self._actors[name], no_restart=False)
+                self._asked[name] = self._actors[name].pulse.remote(), now
 
     def _hear(self, name: str, call: Any, now: float) -> None:
-        self._answered[name] = now
         try:
             progress, busy = ray.get(call)
-        except LOST:
-            return self._forget(name, now)  # Whoever calls it notices.
-        if not busy or progress != self._progress.get(name):
-            self._moved[name] = now
-            self._progress[name] = progress
-        return None
+        except LOST:  # Whoever calls it notices.
+            self._alive.discard(name)
+            self._progress.pop(name, None)
+            return
+        self._alive.add(name)
+        before, since = self._progress.get(name, (None, now))
+        if not busy or progress != before:
+            self._progress[name] = progress, now
+        elif now - since > self._stuck:
+            self._kill(name, f"stuck for {now - since:.0f} s")
 
-    def _forget(self, name: str, now: float) -> None:
-        """The actor is a new one."""
-        self._asked.pop(name, None)
-        self._progress.pop(name, None)
-        self._answered[name] = self._moved[name] = now
+    def _kill(self, name: str, how: str) -> None:
+        self._say(f"{name} was {how}; it is killed and started again")
+        for known in (self._asked, self._progress):
+            known.pop(name, None)
+        self._alive.discard(name)
+        ray.kill(self._actors[name], no_restart=False)
 
 
 def _describe(error: RayError) -> str:

@@ -34,5 +34,9 @@ def ray_cluster() -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first, then those with Ray, then the slow ones."""
     items.sort(
-        key=lambda item: ("slow" in item.keywords, "ray" in item.keywords, "integration" in str(item.path))
+        key=lambda item: (
+            "slow" in item.keywords,
+            "ray" in item.keywords,
+            item.path.parent.name in ("integration", "faults"),
+        )
     )
