@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from benchmarks.fault_table.row import Case, Row
@@ -202,6 +203,26 @@ def two_drivers(name: str, folder: Path, reference: Callable[[], Path]) -> Row:
     return row(name, run, undisturbed, [driver.end()[0]], detect_s=detected)
 
 
+def gcs_killed(name: str, folder: Path, reference: Callable[[], Path]) -> Row:
+    """The head's memory of the cluster goes; the driver ends when Ray gives up, here after 5 s."""
+    undisturbed, patience = reference(), "RAY_gcs_rpc_server_reconnect_timeout_s"
+    os.environ[patience] = "5"
+    try:
+        run, driver = begin(folder / "gcs", engine={"mode": "ray"})
+    finally:
+        del os.environ[patience]
+    driver.wait_until(lambda: newest(run) >= 3)
+    family = psutil.Process(driver.process.pid).children(recursive=True)
+    next(one for one in family if "gcs_server" in one.name()).kill()
+    struck = time.monotonic()
+    code, output = driver.end()
+    ended = time.monotonic() - struck
+    if code == 0:
+        raise RuntimeError(f"{name}: the driver went on: {output}")
+    code, output, recovered = resume(run)
+    return row(name, run, undisturbed, [code], detect_s=ended, recover_s=recovered)
+
+
 def saver_killed(name: str, folder: Path, kills: int = 20) -> Row:
     """A process that saves without pause; whenever it is killed, the newest checkpoint must be whole."""
     place, least, whole = folder / "saver", 0, 0
@@ -302,6 +323,7 @@ def cases(folder: Path) -> list[Case]:
     others: dict[str, Callable[..., Row]] = {
         "disk full while checkpointing": functools.partial(full_disk, folder=folder, reference=reference),
         "two drivers on one folder": functools.partial(two_drivers, folder=folder, reference=reference),
+        "head's GCS killed": functools.partial(gcs_killed, folder=folder, reference=reference),
         "killed while it saves": functools.partial(saver_killed, folder=folder),
     }
     return [*made, *((name, functools.partial(run, name)) for name, run in others.items())]
