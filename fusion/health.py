@@ -46,7 +46,7 @@ def check_iteration(metrics: Mapping[str, float], iteration: int, limits: Limits
         if not math.isfinite(value):
             raise Diverged(name, value, iteration, where)
         if name.endswith("/adv") and name.startswith("generator/") and abs(value) > limits.largest_adv:
-            raise Diverged(name, value, iteration, f"{where}: it explodes (numerics.largest_adv)")
+            raise Diverged(name, value, iteration, f"{where}: it explodes (numerics.limits.largest_adv)")
 
 
 def check_epoch(metrics: Mapping[str, float], epoch: int, iteration: int, limits: Limits) -> None:
@@ -61,7 +61,5 @@ def check_epoch(metrics: Mapping[str, float], epoch: int, iteration: int, limits
             and name.endswith("/bce")
             and math.exp(-value) < limits.fewest_classes
         ):
-            why = (
-                f"over epoch {epoch + 1}: the generator has collapsed to one class (numerics.fewest_classes)"
-            )
-            raise Diverged(name, value, iteration, why)
+            what = "the generator has collapsed to one class (numerics.limits.fewest_classes)"
+            raise Diverged(name, value, iteration, f"over epoch {epoch + 1}: {what}")
