@@ -39,16 +39,14 @@ class Inputs:
 
 def write_parties(fused: Fused, teachers: Sequence[Teacher], folder: Path) -> None:
     """The generator, the assistant and the VID part of every party."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     for teacher, roles in zip(teachers, fused.parties, strict=True):
         target = folder / "parties" / teacher.name
         target.mkdir(parents=True, exist_ok=True)
         for role, tensors in roles.items():
-            save_file(
-                {name: one.contiguous().cpu() for name, one in tensors.items()},
-                target / f"{role}.safetensors",
-            )
+            data = save({name: one.contiguous().cpu() for name, one in tensors.items()})
+            (target / f"{role}.safetensors").write_bytes(data)
 
 
 def scores_of(references: References) -> dict[str, Any]:

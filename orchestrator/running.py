@@ -1,6 +1,7 @@
 """A fusion from its configuration to its folder."""
 
 import contextlib
+import errno
 import json
 import signal
 import time
@@ -37,6 +38,9 @@ from orchestrator.teachers import (
 from orchestrator.tracking import flat, tracking_uri
 from orchestrator.waiting import ActorLost
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A disk or a quota is full."""
+
 
 def fuse(
     run: str | Mapping[str, Any] | None = None,
@@ -51,8 +55,9 @@ def fuse(
     Raises:
         UserError: the input is wrong; one line for each mistake. Nothing has been written.
         Interrupted: Ctrl-C or SIGTERM; what was computed is in the run's folder.
-        RunFailed: an actor was lost for good, or the numbers went wrong; what was computed is in the run's
-        folder.
+        RunFailed: an actor was lost for good, the numbers went wrong, or the disk is full; what was computed
+        is
+        in the run's folder.
     """
     if resume is not None:
         summary = finished_summary(Path(resume))
@@ -127,6 +132,11 @@ def _started(
     except ActorLost as error:
         write_text(folder / "error.txt", redact(f"{error}\n\n{error.__cause__}\n"))
         raise RunFailed(f"{error}; the details are in {folder / 'error.txt'}; {_go_on(folder)}") from error
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = error.filename or folder
+        raise RunFailed(f"{where}: {error.strerror}; with room there again, {_go_on(folder)}") from error
     except KeyboardInterrupt as error:
         how = Terminated if stopping.signal == signal.SIGTERM else Interrupted
         raise how(f"stopped; {_go_on(folder)}") from error

@@ -12,6 +12,7 @@ import mlflow
 import pytest
 import torch
 from rich.console import Console
+from tests.faults.injection import Injector
 from torch import nn
 
 from fusion.assembly import FusionSettings
@@ -27,7 +28,6 @@ from orchestrator.engines import Job
 from orchestrator.errors import RunFailed
 from orchestrator.fusion_run import FusionResult
 from orchestrator.local import LocalEngine
-from tests.faults.injection import Injector
 from tests.tiny import settings, teacher, tiny_run
 
 HIT = 10

@@ -1,11 +1,13 @@
 """Runs that are stopped in every way, and gone on with: the same files as of a run that nobody stopped."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -13,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from orchestrator import UserError, fuse
+from orchestrator import RunFailed, UserError, fuse, journal
 from orchestrator.run_parts import FusionResult
 from tests.faults.driver import Driver
 from tests.tiny import tiny_run
@@ -239,3 +241,26 @@ def test_what_cannot_be_gone_on_with_is_refused(
         fuse(config(tmp_path) | {"checkpoint": {"to": taken}})
     assert not (tmp_path / "runs" / "one").exists()
     assert fuse(resume=undisturbed.folder).summary == undisturbed.summary
+
+
+@pytest.mark.parametrize("flush", [2, 4])
+def test_a_disk_that_is_full_is_one_line_and_with_room_the_run_goes_on(
+    flush: int, tmp_path: Path, undisturbed: FusionResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs: list[int] = []
+
+    def full(descriptor: int) -> None:
+        epochs.append(descriptor)
+        if len(epochs) == flush:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    run = tmp_path / "runs" / "one"
+    monkeypatch.setattr(journal, "os", SimpleNamespace(fsync=full))
+    with pytest.raises(RunFailed) as error:
+        fuse(config(tmp_path))
+    line = str(error.value)
+    assert line.startswith(f"{run}: No space left on device; with room there again, ")
+    assert line.endswith(f"to go on: dfmf fuse --resume {run}")
+    assert "\n" not in line
+    fuse(resume=run)
+    assert_same(run, undisturbed)
