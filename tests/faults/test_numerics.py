@@ -12,9 +12,9 @@ import mlflow
 import pytest
 import torch
 from rich.console import Console
-from tests.faults.injection import Injector
 from torch import nn
 
+from benchmarks.injection import Injector
 from fusion.assembly import FusionSettings
 from fusion.health import Diverged, Limits
 from fusion.party import Party
@@ -22,12 +22,12 @@ from fusion.student import Student
 from fusion.teachers import save_teacher
 from orchestrator import fuse
 from orchestrator.cluster import placed
-from orchestrator.config import EngineSettings
 from orchestrator.distributed import RayEngine
 from orchestrator.engines import Job
 from orchestrator.errors import RunFailed
-from orchestrator.fusion_run import FusionResult
 from orchestrator.local import LocalEngine
+from orchestrator.run_parts import FusionResult
+from orchestrator.sections import EngineSettings
 from tests.tiny import settings, teacher, tiny_run
 
 HIT = 10
