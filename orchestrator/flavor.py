@@ -40,9 +40,10 @@ def save_model(path: str, folder: str, mlflow_model: Model, signature: ModelSign
 
 
 def log_student(uri: str, run_id: str, folder: Path, channels: int, size: int, classes: int) -> None:
-    """Log the student of a run's folder as the run's model `student`, with its signature; an attempt that
-    broke
-    off is completed."""
+    """Log the student of a run's folder as the run's model `student`, with its signature.
+
+    An attempt that broke off is completed.
+    """
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, channels, size, size), "images")]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),

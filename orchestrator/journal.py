@@ -1,5 +1,6 @@
 """The run's metrics on disk: a line an epoch while it runs, one Parquet table when it ends."""
 
+import contextlib
 import json
 import os
 import time
@@ -46,10 +47,13 @@ def read_epochs(folder: Path) -> list[Epoch]:
     Raises:
         UserError: the file cannot be read, or is damaged.
     """
-    path = folder / JOURNAL if (folder / JOURNAL).exists() else folder / TABLE
+    path = folder / JOURNAL
     try:
-        if path.name == JOURNAL:
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # Which it may be in a moment: the run's end makes a table.
             return [_of_line(line) for line in path.read_bytes().split(b"\n")[:-1]]
+        path = folder / TABLE
         return _of_table(path) if path.exists() else []
     except (OSError, LookupError, ValueError, TypeError, RecursionError) as error:  # Arrow's are ValueErrors.
         raise UserError(f"{path}: is damaged ({type(error).__name__})") from error

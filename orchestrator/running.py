@@ -55,9 +55,8 @@ def fuse(
     Raises:
         UserError: the input is wrong; one line for each mistake. Nothing has been written.
         Interrupted: Ctrl-C or SIGTERM; what was computed is in the run's folder.
-        RunFailed: an actor was lost for good, the numbers went wrong, or the disk is full; what was computed
-        is
-        in the run's folder.
+        RunFailed: an actor was lost for good, the numbers went wrong, or the disk is full; what was
+        computed is in the run's folder.
     """
     if resume is not None:
         summary = finished_summary(Path(resume))

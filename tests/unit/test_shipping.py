@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
+from fusion.teachers import save_teacher
 from orchestrator import journal, shipping
 from orchestrator.errors import UserError
+from orchestrator.flavor import load_student
 from orchestrator.lock import locked
 from orchestrator.sending import Note, Sender, read_note, write_note
 from orchestrator.shipping import Shipper
 from orchestrator.tracking import MlflowRun, errors
+from tests.tiny import teacher
 
 
 class Store:
@@ -265,7 +269,24 @@ def test_a_run_that_ended_while_it_shipped_is_finished_by_sync(
     assert_all_once(store)
 
 
-def test_pictures_have_names_as_mlflow_gives_them_and_keep_them(tmp_path: Path) -> None:
+def test_a_journal_that_becomes_a_table_meanwhile_is_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, read = ended(tmp_path), Path.read_bytes
+    expected = journal.read_epochs(folder)
+
+    def late(path: Path) -> bytes:
+        if path.name == journal.JOURNAL and path.exists():
+            monkeypatch.undo()
+            journal.write_table(folder)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", late)
+    assert journal.read_epochs(folder) == expected
+    assert not (folder / journal.JOURNAL).exists()
+
+
+def test_what_is_logged_twice_is_in_mlflow_once(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     run = MlflowRun(uri)
     run.create("e", tmp_path / "artifacts", "one", {}, {})
@@ -284,3 +305,13 @@ def test_pictures_have_names_as_mlflow_gives_them_and_keep_them(tmp_path: Path) 
     run.log_metrics(1, {"a": 1.0, "b": 2.0}, 1000)
     run.log_metrics(2, {"a": 1.0}, 2000)
     assert (run.steps("a", 0), run.steps("a", 1500), run.steps("c", 0)) == ({1, 2}, {2}, set())
+    # A model of which an attempt that broke off left no more than its name.
+    save_teacher(teacher(), tmp_path / "student.safetensors")
+    experiment = run._client.get_run(run.run_id).info.experiment_id
+    run._client.create_logged_model(experiment, name="student", source_run_id=run.run_id)
+    for _ in range(2):
+        run.log_student(tmp_path, 1, 8, 4)
+    models = run._client.search_logged_models([experiment])
+    assert [(one.name, str(one.status)) for one in models] == [("student", "READY")]
+    loaded = load_student(f"models:/{models[0].model_id}")
+    assert loaded(torch.zeros(2, 1, 8, 8)).logits.shape == (2, 4)
