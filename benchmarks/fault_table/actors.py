@@ -3,10 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-import os
 import re
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -29,7 +26,6 @@ from orchestrator.local import LocalEngine
 from orchestrator.sections import EngineSettings
 
 PARTY, STUDENT = "PartyWorker", "StudentWorker"
-THRESHOLD = "RAY_memory_usage_threshold"
 SETTINGS = make_settings("resnet8", 8, 16, epochs=3, iterations_per_epoch=8, m_ga=2, m_s=3)
 SCHEDULE = dataclasses.replace(SETTINGS.schedule, warmup_epochs=3)
 JOB = Job(
@@ -171,25 +167,6 @@ def on_nodes() -> list[Case]:
 
     names = {"node removed with notice": True, "node killed without notice": False}
     return [(name, functools.partial(lose, name, gracefully)) for name, gracefully in names.items()]
-
-
-def by_memory_monitor() -> Case:
-    """A hog takes the memory; Ray's monitor kills workers until it is gone."""
-    name = "party killed by Ray's memory monitor"
-    hog = "import time; held = bytearray(3 * 2**30); time.sleep(4)"
-
-    def run() -> Row:
-        memory = psutil.virtual_memory()
-        limit = (memory.total - memory.available + 2 * 2**30) / memory.total
-        os.environ[THRESHOLD] = f"{limit:.4f}"
-        try:
-            with cluster(EngineSettings()):
-                started = lambda: subprocess.Popen([sys.executable, "-c", hog])  # noqa: E731
-                return hit(name, {("fusion", 5): started}, restarts=50)
-        finally:
-            del os.environ[THRESHOLD]
-
-    return name, run
 
 
 def workers_killed() -> Case:
