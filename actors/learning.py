@@ -60,6 +60,8 @@ class Learning:
         """Iterations that are finished."""
         self.records = [dict(one) for one in records]
         """Metrics of those of the epoch in work."""
+        self.torn = False
+        """Whether the student has had only a part of an iteration, so that nobody could go on from it."""
         self._student = student
         self._schedule = student.schedule
         self._groups = dict(groups)
@@ -76,13 +78,14 @@ class Learning:
         """The next iteration.
 
         Raises:
-            Halted: the run is to stop, and this iteration would have had to wait.
+            Halted: the run is to stop, and this iteration would have had to wait (`torn`: in its middle).
             Diverged: its numbers are no good.
         """
         iteration = self.done
         started = time.perf_counter()
         union, metrics = self._next(iteration)
         waited = time.perf_counter() - started
+        self.torn = True
         self._student.begin_iteration(iteration)
         for batch in range(self._schedule.m_s):
             self._look_ahead(iteration + 1)
@@ -98,6 +101,7 @@ class Learning:
         check_iteration(record, iteration, self._limits)
         self.records.append(record | {"engine/wait_seconds": waited})
         self.done = iteration + 1
+        self.torn = False
 
     def report(self) -> EpochReport:
         """What there is to say after the last iteration of an epoch.

@@ -29,7 +29,8 @@ class StudentState(TypedDict):
 
 
 def student_state(student: Student, learning: Learning) -> StudentState:
-    """`student` as `learning` has made it so far."""
+    """`student` as `learning` has made it so far, between two iterations."""
+    assert not learning.torn, "in the middle of an iteration"
     return {
         "iterations": learning.done,
         "state": {name: tensor.numpy() for name, tensor in student.state().items()},

@@ -11,6 +11,7 @@ from actors.process import to_tensors
 from actors.repairs import LOST, describe
 from actors.student import Status, StudentState
 from fusion.epoch import EpochReport
+from fusion.health import Diverged
 from orchestrator.conversion import to_snapshot
 from orchestrator.crew import Crew, StudentLost
 from orchestrator.engines import Fused, Job, Observer
@@ -111,7 +112,7 @@ class MainPhase:
         """Keep the student as it is after the iteration in work, if that is over soon; the parties then catch
         up from their last snapshot. Otherwise that snapshot is what there is."""
         student, until = self._crew.student, time.monotonic() + GRACE_SECONDS
-        with contextlib.suppress(GetTimeoutError, RayError):
+        with contextlib.suppress(GetTimeoutError, RayError, Diverged):
             ray.get(student.halt.remote(), timeout=GRACE_SECONDS)
             state: StudentState = ray.get(student.snapshot.remote(), timeout=until - time.monotonic())
             newest = self._job.keeper.newest()

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import yaml
 
+from benchmarks.driver import Driver
 from benchmarks.fault_table.row import Case, Row
 from orchestrator.cluster import ROOT
 
@@ -41,38 +42,6 @@ CONFIG: dict[str, Any] = {
     "checkpoint": {"every_iterations": EVERY},
     "tracking": {"enabled": False},
 }
-
-
-class Driver:
-    """`dfmf fuse` in a process of its own."""
-
-    def __init__(self, folder: Path, *arguments: str, prefix: tuple[str, ...] = ()) -> None:
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-u", "-m", "orchestrator", "fuse", *arguments],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-
-    def wait_until(self, happened: Callable[[], bool]) -> None:
-        """Look often, so that what happens next can still be disturbed."""
-        while not happened():
-            if self.process.poll() is not None:
-                raise RuntimeError(f"ended too early: {self.process.communicate()[0]}")
-            time.sleep(0.01)
-
-    def end(self, *signals: int) -> tuple[int, str]:
-        """Exit code and output, after the signals."""
-        for number in signals:
-            os.killpg(self.process.pid, number)
-            time.sleep(0.3)
-        output, _ = self.process.communicate()
-        return self.process.returncode, output
 
 
 def begin(folder: Path, *prefix: str, **changes: Any) -> tuple[Path, Driver]:
@@ -102,7 +71,8 @@ def resume(run: Path, *overrides: str) -> tuple[int, str, float | None]:
         if further is None and (newest(run) > before or (run / "MODEL_CARD.md").exists()):
             further = time.monotonic() - driver.started
         time.sleep(0.02)
-    return *driver.end(), further
+    code, output, errors = driver.end()
+    return code, output + errors, further
 
 
 def row(name: str, run: Path, reference: Path, codes: list[int], **more: Any) -> Row:
@@ -134,7 +104,7 @@ def hit(
     run, driver = begin(folder / re.sub(r"\W+", "-", name), **changes)
     driver.wait_until(lambda: when(run))
     struck = time.monotonic()
-    code, output = driver.end(*signals)
+    code, *output = driver.end(*signals)
     stopped = time.monotonic() - struck if expected > 0 else None
     if code != expected:
         raise RuntimeError(f"{name}: exit {code}, not {expected}: {output}")
@@ -183,8 +153,8 @@ def full_disk(name: str, folder: Path, reference: Callable[[], Path]) -> Row:
         "sh",
         checkpoint={**CONFIG["checkpoint"], "to": str(place)},
     )
-    code, output = driver.end()
-    failed = output.count("No space left on device")
+    code, *output = driver.end()
+    failed = "".join(output).count("No space left on device")
     if failed == 0:
         raise RuntimeError(f"{name}: the disk never was full: {output}")
     return row(name, run, undisturbed, [code], injected=failed)
@@ -196,9 +166,9 @@ def two_drivers(name: str, folder: Path, reference: Callable[[], Path]) -> Row:
     run, driver = begin(folder / "two")
     driver.wait_until(run.exists)
     struck = time.monotonic()
-    second, output = Driver(folder, "--resume", str(run)).end()
+    second, *output = Driver(folder, "--resume", str(run)).end()
     detected = time.monotonic() - struck
-    if second != 2 or "is in use by" not in output:
+    if second != 2 or "is in use by" not in "".join(output):
         raise RuntimeError(f"{name}: {output}")
     return row(name, run, undisturbed, [driver.end()[0]], detect_s=detected)
 
@@ -215,7 +185,7 @@ def gcs_killed(name: str, folder: Path, reference: Callable[[], Path]) -> Row:
     family = psutil.Process(driver.process.pid).children(recursive=True)
     next(one for one in family if "gcs_server" in one.name()).kill()
     struck = time.monotonic()
-    code, output = driver.end()
+    code, *output = driver.end()
     ended = time.monotonic() - struck
     if code == 0:
         raise RuntimeError(f"{name}: the driver went on: {output}")
@@ -277,7 +247,7 @@ def cases(folder: Path) -> list[Case]:
     @functools.cache
     def reference() -> Path:
         run, driver = begin(folder / "reference")
-        code, output = driver.end()
+        code, *output = driver.end()
         if code != 0:
             raise RuntimeError(output)
         return run

@@ -30,10 +30,10 @@ class Server:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--workers", "1"]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        log = self.folder / "log"
+        log, settings = self.folder / "log", {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                command, cwd=self.folder, stdout=output, stderr=output, start_new_session=True
+                command, cwd=self.folder, env=settings, stdout=output, stderr=output, start_new_session=True
             )
         deadline = time.monotonic() + 120
         while not self._answers():

@@ -15,9 +15,9 @@ import pytest
 import torch
 import yaml
 
+from benchmarks.driver import Driver
 from orchestrator import RunFailed, UserError, fuse, journal
 from orchestrator.run_parts import FusionResult
-from tests.faults.driver import Driver
 from tests.tiny import tiny_run
 
 SCHEDULE = {"warmup_epochs": 2, "epochs": 4, "iterations_per_epoch": 12, "batch_size": 64}

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.driver import Driver
 from fusion.teachers import save_teacher
 from orchestrator import fuse, journal
 from orchestrator.shipping import sync
-from tests.faults.driver import Driver
 from tests.faults.server import Server
 from tests.tiny import teacher, tiny_run
 
