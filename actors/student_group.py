@@ -46,6 +46,8 @@ class Posted(TypedDict):
     epochs: list[tuple[EpochReport, dict[str, Arrays]]]
     offer: Offer | None
     diverged: Diverged | None
+    final: dict[str, Arrays] | None
+    """The student's weights when it has learnt everything."""
 
 
 class Hub:
@@ -61,7 +63,7 @@ class Hub:
         )
         self._workers = workers
         self._arrived: dict[int, int] = {}
-        self._posted: Posted = {"done": first, "epochs": [], "offer": None, "diverged": None}
+        self._posted: Posted = {"done": first, "epochs": [], "offer": None, "diverged": None, "final": None}
 
     def request(self, iteration: int) -> None:
         """See `Source`; asking again changes nothing."""
@@ -94,6 +96,10 @@ class Hub:
     def post(self, report: EpochReport, weights: dict[str, Arrays]) -> None:
         """An epoch is over."""
         self._posted["epochs"].append((report, weights))
+
+    def finish(self, weights: dict[str, Arrays]) -> None:
+        """The student has learnt everything."""
+        self._posted["final"] = weights
 
     def diverged(self, error: Diverged) -> None:
         """The numbers are no good."""
@@ -172,6 +178,8 @@ def learn(task: GroupLesson) -> None:
             if rank == 0:
                 ray.get(hub.post.remote(report, to_arrays(student.modules())))
             _checkpoint(student, learning, rank)
+    if rank == 0:
+        ray.get(hub.finish.remote(to_arrays(student.modules())))
 
 
 @ray.remote(num_cpus=0, max_retries=0)

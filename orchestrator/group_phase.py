@@ -65,7 +65,6 @@ class GroupPhase:
         }
         place = str((self._job.folder / "train").absolute())
         running = train.remote(task, workers, share.bundle, place, "student")
-        weights: Any = None
         finished = False
         while not finished:
             finished = self._crew.over(running)
@@ -78,7 +77,8 @@ class GroupPhase:
             if posted["diverged"] is not None:
                 raise posted["diverged"]
         self._end(running)
-        return self._crew.fused(weights, self._schedule.iterations)
+        assert posted["final"] is not None
+        return self._crew.fused(posted["final"], self._schedule.iterations)
 
     def _record(self, report: EpochReport, weights: Any) -> None:
         """Tell of an epoch, unless workers that were lost later had told of it."""
