@@ -106,6 +106,8 @@ class StudentWorker:
         from the iteration before.
         """
         state, schedule = lesson["state"], lesson["settings"].schedule
+        self._halt = threading.Event()  # This process may have taught another student before.
+        self._repairs, self._offer = Repairs(self._halt), None
         self._student = build_student(teachers, lesson["settings"], self._device)
         first = 0
         records: Records = ()

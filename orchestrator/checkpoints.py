@@ -83,7 +83,7 @@ class Checkpoints:
         names = self._storage.folders()
         for name in reversed(names):
             try:
-                manifest = _manifest(self._storage, name)
+                manifest = read_manifest(self._storage, name)
                 check_identity(manifest["identity"], self._identity, f"{self.where}/{name}")
                 return from_files(self._storage, name, manifest)
             except UNREADABLE as error:
@@ -183,7 +183,13 @@ def _number(name: str) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-def _manifest(storage: Storage, folder: str) -> dict[str, Any]:
+def read_manifest(storage: Storage, folder: str) -> dict[str, Any]:
+    """What `to_files` said of a checkpoint.
+
+    Raises:
+        Damaged, OSError: it is not what was written.
+        LookupError, TypeError, ValueError: it is no manifest.
+    """
     if storage.size(folder, MANIFEST) > MAX_MANIFEST_BYTES:
         raise Damaged(f"{MANIFEST}: larger than {MAX_MANIFEST_BYTES} bytes")
     data = storage.read(folder, MANIFEST)

@@ -1,8 +1,7 @@
 """The actors of a fusion on Ray: begun, watched, and mended when one is lost."""
 
-import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -45,8 +44,10 @@ class Crew:
         settings: EngineSettings,
         job: Job,
         observer: Observer,
+        numbers: Iterator[int],
     ) -> None:
-        """`teachers` are those that the student gets: with weights, or their cards alone."""
+        """`teachers` are those that the student gets: with weights, or their cards alone. `numbers` are the
+        sessions', none of which these actors have had."""
         self.groups = dict(groups)
         self.student = student
         self.sessions: dict[Members, int] = {}
@@ -55,7 +56,7 @@ class Crew:
             members: ray.put({index: job.teachers[index] for index in members}) for members in groups
         }
         self._teachers, self._evaluation = ray.put(list(teachers)), ray.put(job.evaluation)
-        self._numbers = itertools.count(1)
+        self._numbers = numbers
         self._settings = settings
         self._job = job
         self._say = observer.said

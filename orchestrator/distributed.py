@@ -1,6 +1,7 @@
 """The Ray engine: every party and the student an actor, the images through the object store."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -29,10 +30,17 @@ from orchestrator.warm_up import WarmUp
 class RayEngine:
     """Works on the cluster that Ray is connected to, inside the run's placement group."""
 
-    def __init__(self, settings: EngineSettings, plan: Plan, group: PlacementGroup) -> None:
+    def __init__(
+        self, settings: EngineSettings, plan: Plan, group: PlacementGroup, *, keep_actors: bool = False
+    ) -> None:
+        """`keep_actors`: those of a fusion that ended well are taken for the next; a process takes seconds to
+        start."""
         self._settings = settings
         self._plan = plan
         self._group = group
+        self._keep_actors = keep_actors
+        self._kept: tuple[dict[Members, Any], Any] | None = None
+        self._sessions = itertools.count(1)
 
     def pretrain(
         self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced, taught: Taught
@@ -70,10 +78,10 @@ class RayEngine:
         if by_parties:
             observer.said("the parties label the student's images (engine.labelling)")
         teachers = [teacher.card for teacher in job.teachers] if by_parties else list(job.teachers)
-        groups = self._make_groups()
         alone = len(self._plan.students) == 1
-        student = self._make_student() if alone else None
-        crew = Crew(groups, student, teachers, self._settings, job, observer)
+        groups, student = self._kept or (self._make_groups(), self._make_student() if alone else None)
+        self._kept = None
+        crew = Crew(groups, student, teachers, self._settings, job, observer, self._sessions)
         phase: MainPhase | GroupPhase
         if alone:
             phase = MainPhase(crew, job, observer)
@@ -84,7 +92,10 @@ class RayEngine:
         except Exception:
             crew.kill()
             raise  # After an interruption Ray may be gone already; the actors end with the driver.
-        crew.kill()
+        if self._keep_actors:
+            self._kept = groups, student
+        else:
+            crew.kill()
         return fused
 
     def _run(self, crew: Crew, phase: MainPhase | GroupPhase, job: Job, observer: Observer) -> Fused:

@@ -14,27 +14,30 @@ from orchestrator import journal
 from orchestrator.card import model_card
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.config import RunConfig
-from orchestrator.engines import Engine, Fused, Job, Lesson, Weights
+from orchestrator.engines import Engine, Fused, Job
 from orchestrator.environment import environment
 from orchestrator.errors import RunFailed
 from orchestrator.identity import run_identity
 from orchestrator.keeper import Keeper
 from orchestrator.loading import dump_config
 from orchestrator.progress import Display
-from orchestrator.recording import Recorder, teacher_hash
-from orchestrator.results import (
-    References,
-    gap_closed,
-    measure_references,
-    measure_student,
-    unmeasured_student,
-)
+from orchestrator.recording import Recorder, Reported, teacher_hash
+from orchestrator.results import References, measure_references, measure_student, unmeasured_student
 from orchestrator.run_folder import write_json, write_text
-from orchestrator.run_parts import FusionResult, Inputs, say_batch_norms, scores_of, where, write_parties
+from orchestrator.run_parts import (
+    FusionResult,
+    Inputs,
+    say_batch_norms,
+    scores_of,
+    summary_of,
+    where,
+    write_parties,
+)
+from orchestrator.schooling import pretrained
+from orchestrator.sharing import WarmUps, shared_warm_up
 from orchestrator.shipping import Shipper
 from orchestrator.snapshot import FRESH, Snapshot
 from orchestrator.stopping import Stopping
-from orchestrator.teachers import CANARIES, GOLD_STANDARD, canaries_record, trained_already, write_teacher
 
 
 class Run:
@@ -50,10 +53,11 @@ class Run:
         started: float,
         inputs: Inputs,
         stopping: Stopping,
+        reported: Reported,
     ) -> None:
         self.config, self.folder, self.inputs = config, folder, inputs
         self.display, self.shipper, self.engine, self.stopping = display, shipper, engine, stopping
-        self.started = started
+        self.started, self.reported = started, reported
         self.rewinds = 0
         self.settings = config.fusion_settings()
 
@@ -93,28 +97,42 @@ class Run:
         notify = self.shipper.notify if self.shipper else lambda: None
         epoch_length = self.config.schedule.iterations_per_epoch
         spec = student_spec(teachers)
-        recorder = Recorder(self.folder, self.display, notify, self.config.student, spec, epoch_length)
+        recorder = Recorder(
+            self.folder, self.display, notify, self.config.student, spec, epoch_length, self.reported
+        )
         identity = run_identity(self.config, references.teachers)
         where, keep = self.inputs.storage, self.config.checkpoint.keep
         checkpoints = Checkpoints(where, keep, identity, self.display.said)
-        keeper = self._keeper(checkpoints)
-        try:
-            fused = self._without_end(teachers, recorder, keeper)
-        except KeyboardInterrupt:
-            keeper.flush()
-            self._summarise(
-                recorder.iterations, references, unmeasured_student(self.config.student), "interrupted"
-            )
-            raise
+        with shared_warm_up(self.config, references.teachers, self.display.said) as shared:
+            keeper = self._keeper(checkpoints, shared)
+            try:
+                fused = self._without_end(teachers, recorder, keeper, self._start(keeper, shared))
+            except KeyboardInterrupt:
+                keeper.flush()
+                student = unmeasured_student(self.config.student)
+                self._summarise(recorder, references, student, "interrupted")
+                raise
         result = self._finish(fused, recorder, references, teachers)
+        keeper.flush()
         checkpoints.clear()
         return result
 
-    def _without_end(self, teachers: list[Teacher], recorder: Recorder, keeper: Keeper) -> Fused:
-        """The fusion, which goes back as often as its numbers go wrong and the configuration allows."""
+    def _start(self, keeper: Keeper, shared: WarmUps | None) -> Snapshot:
+        """From where the fusion goes on."""
         start = keeper.newest() if self.inputs.resumed else FRESH
         if self.inputs.resumed:
             self.display.said(f"going on {where(start)}")
+        if shared is None:
+            return start
+        warm = shared.load() if start.student is None else start
+        if warm is not None:
+            shared.release()
+        return warm or start
+
+    def _without_end(
+        self, teachers: list[Teacher], recorder: Recorder, keeper: Keeper, start: Snapshot
+    ) -> Fused:
+        """The fusion, which goes back as often as its numbers go wrong and the configuration allows."""
         while True:
             recorder.go_back(self._epochs(start))  # The journal must not be ahead of where the run goes on.
             self.rewinds = start.rewinds
@@ -156,13 +174,14 @@ class Run:
             return -1
         return start.iterations // self.config.schedule.iterations_per_epoch
 
-    def _keeper(self, checkpoints: Checkpoints) -> Keeper:
+    def _keeper(self, checkpoints: Checkpoints, shared: WarmUps | None) -> Keeper:
         minutes = self.config.checkpoint.every_minutes
         return Keeper(
             checkpoints,
             iterations=self.config.checkpoint.every_iterations,
             seconds=None if minutes is None else 60 * minutes,
             say=self.display.said,
+            heard=shared.heard if shared is not None else None,
         )
 
     def _begin(self) -> None:
@@ -177,24 +196,8 @@ class Run:
         return measure_references(teachers, weights, gold, self.inputs.test, hashes)
 
     def _pretrain(self) -> tuple[list[Teacher], Teacher | None]:
-        """Train what the folder does not hold already; each classifier is written as soon as it is
-        trained."""
-        assert self.config.pretrain is not None
-        todo, folder = self.inputs.todo, self.folder / "teachers"
-        if record := canaries_record(todo):
-            write_json(self.folder / CANARIES, record)
-        trained = trained_already(todo, folder)
-
-        def taught(lesson: Lesson, weights: Weights) -> None:
-            trained[lesson.name] = write_teacher(lesson, weights, folder)
-
-        missing = [lesson for lesson in todo if lesson.name not in trained]
-        if missing:
-            recipe, seed = self.config.pretrain.recipe, self.config.seed
-            self.engine.pretrain(missing, recipe, seed, self.display.advanced, taught)
-        everyone = [trained[lesson.name] for lesson in todo]
-        gold = everyone.pop() if everyone[-1].name == GOLD_STANDARD else None
-        return everyone, gold
+        todo, display = self.inputs.todo, self.display
+        return pretrained(self.config, todo, self.folder, self.engine, display.advanced, display.said)
 
     def _finish(
         self, fused: Fused, recorder: Recorder, references: References, teachers: Sequence[Teacher]
@@ -208,7 +211,8 @@ class Run:
         student = recorder.as_teacher(fused.student)
         entry = measure_student(student, references, test, synthetic, teachers, weights)
         journal.write_table(self.folder)
-        result = self._summarise(fused.iterations, references, entry, "finished")
+        recorder.iterations = fused.iterations
+        result = self._summarise(recorder, references, entry, "finished")
         recorder.plots(result.summary)
         spec = student_spec(teachers)
         write_text(
@@ -217,18 +221,14 @@ class Run:
         return result
 
     def _summarise(
-        self, iterations: int, references: References, student: dict[str, Any], status: str
+        self, recorder: Recorder, references: References, student: dict[str, Any], status: str
     ) -> FusionResult:
-        scores = scores_of(references)
-        gold = {"gold_standard": scores.pop("gold_standard")} if "gold_standard" in scores else {}
-        summary = {
-            **scores,
-            "student": student,
-            **gold,
-            "gap_closed": gap_closed(references, student),
+        first = recorder.first_iteration
+        summary = summary_of(references, student) | {
             "seconds": self._seconds(),
+            "seconds_to_first_iteration": round(first - self.started, 1) if first is not None else None,
             "seed": self.config.seed,
-            "iterations": iterations,
+            "iterations": recorder.iterations,
             "rewinds": self.rewinds,
             "status": status,
             "mlflow_run_id": self.shipper.run_id if self.shipper else None,

@@ -25,11 +25,14 @@ class Keeper:
         iterations: int | None = None,
         seconds: float | None = None,
         say: Callable[[str], None] = ignore,
+        heard: Callable[[Snapshot], None] | None = None,
     ) -> None:
+        """`heard` is called with each snapshot, beside the work; it may raise OSError."""
         self.every = (iterations, seconds)
         """Iterations and seconds between two snapshots."""
         self._checkpoints = checkpoints
         self._say = say
+        self._heard = heard
         self._in_memory = FRESH
         self._writer = ThreadPoolExecutor(1, "checkpoints")
         self._writing: Future[None] | None = None
@@ -69,6 +72,8 @@ class Keeper:
     def _write(self, checkpoints: Checkpoints, snapshot: Snapshot) -> None:
         try:
             checkpoints.save(snapshot)
+            if self._heard is not None:
+                self._heard(snapshot)
         except OSError as error:
             reason = error.strerror or str(error)
             self._say(

@@ -10,6 +10,11 @@ from typing import TextIO
 
 from orchestrator.errors import UserError
 
+
+class InUse(UserError):
+    """Somebody is at work in the folder, and who."""
+
+
 LOCK = ".lock"
 
 
@@ -18,18 +23,19 @@ def locked(folder: Path) -> Iterator[None]:
     """Within the block nobody else gets past this; the kernel lets go when the process ends, however it ends.
 
     Raises:
-        UserError: somebody is at work in `folder`, and who; or it cannot be written to.
+        InUse: somebody is at work in `folder`, and who.
+        UserError: it cannot be written to.
     """
     path = folder / LOCK
     while True:
         with _opened(path) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 file.seek(0)
-                raise UserError(
-                    f"{folder} is in use by {file.read().strip() or 'another process'}"
-                ) from error
+                raise InUse(f"{folder} is in use by {file.read().strip() or 'another process'}") from error
+            except OSError as error:
+                raise UserError(f"{path}: cannot be locked ({error.strerror})") from error
             if not _is(path, file):
                 continue  # Its owner deleted it after it was opened here.
             file.truncate(0)

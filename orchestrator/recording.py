@@ -1,9 +1,10 @@
 """Everything a run writes while it goes on: its journal, its pictures, its student."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from fusion.epoch import EpochReport
 from fusion.networks import ImageSpec
@@ -14,6 +15,9 @@ from orchestrator.plots import image_grid, plot_accuracy, plot_metrics, plot_sub
 from orchestrator.progress import Display
 
 STUDENT = "student.safetensors"
+
+Reported: TypeAlias = Callable[[int, Mapping[str, float]], None]
+"""Hears the number of each epoch, from 1, and its metrics, when everything of it is in the run's folder."""
 
 
 class Recorder:
@@ -27,16 +31,21 @@ class Recorder:
         network: str,
         spec: ImageSpec,
         epoch_length: int,
+        reported: Reported,
     ) -> None:
         """`notify` is called when there is something new in the folder."""
         self.folder = folder
         self.accuracies: list[float] = []
         self.iterations = 0
+        self.first_iteration: float | None = None
+        """When it was known to be over, on the monotonic clock."""
         self._display = display
         self._notify = notify
         self._network = network
         self._spec = spec
         self._epoch_length = epoch_length
+        self._reported = reported
+        self._newest: tuple[int, Mapping[str, float]] = (0, {})
         self._curves: dict[str, list[float]] = {}
 
     def said(self, line: str) -> None:
@@ -45,6 +54,8 @@ class Recorder:
 
     def advanced(self, phase: str, done: int, total: int) -> None:
         """So much of a phase is done."""
+        if phase == "fusion" and done > 0 and self.first_iteration is None:
+            self.first_iteration = time.monotonic()
         self._display.advanced(phase, done, total)
 
     def epoch(self, report: EpochReport) -> None:
@@ -59,6 +70,7 @@ class Recorder:
             image_grid(images).save(self.folder / "samples" / f"{name}-epoch-{number:04d}.png")
         journal.append_epoch(self.folder, number, iteration, metrics)
         self._note(number, metrics)
+        self._newest = number, metrics
         self._notify()
 
     def go_back(self, epochs: int) -> None:
@@ -73,6 +85,9 @@ class Recorder:
         """Keep the student as it is now, so that a crash loses no finished epoch."""
         self.iterations = iterations
         save_teacher(self.as_teacher(weights), self.folder / STUDENT, iterations=iterations)
+        if iterations == self._newest[0] * self._epoch_length:  # And not once more, at the end.
+            self._reported(*self._newest)
+            self._newest = (0, {})
 
     def _note(self, number: int, metrics: Mapping[str, float]) -> None:
         """For the plots, and for who looks on."""

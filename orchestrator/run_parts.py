@@ -9,7 +9,7 @@ from fusion.batchnorm import bn_layers
 from fusion.data.labelled import LabelledImages
 from fusion.teachers import Teacher
 from orchestrator.engines import Fused, Lesson
-from orchestrator.results import References
+from orchestrator.results import References, gap_closed
 from orchestrator.snapshot import Snapshot
 from orchestrator.storage import Storage
 
@@ -53,6 +53,13 @@ def scores_of(references: References) -> dict[str, Any]:
     """What stands in every summary of what the student is measured against."""
     gold = {"gold_standard": references.gold_standard} if references.gold_standard else {}
     return {"teachers": references.teachers, "ensemble": references.ensemble, **gold}
+
+
+def summary_of(references: References, student: dict[str, Any]) -> dict[str, Any]:
+    """What stands in a summary of who was measured, the gold standard last."""
+    scores = scores_of(references)
+    gold = {"gold_standard": scores.pop("gold_standard")} if "gold_standard" in scores else {}
+    return {**scores, "student": student, **gold, "gap_closed": gap_closed(references, student)}
 
 
 def where(snapshot: Snapshot) -> str:

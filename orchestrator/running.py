@@ -1,11 +1,13 @@
 """A fusion from its configuration to its folder."""
 
 import contextlib
+import dataclasses
 import errno
 import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from orchestrator.loading import config_name, load_config, parse_config
 from orchestrator.local import LocalEngine
 from orchestrator.lock import locked
 from orchestrator.progress import Display
-from orchestrator.recording import STUDENT
+from orchestrator.recording import STUDENT, Reported
 from orchestrator.run_folder import finished_summary, make_run_folder, write_text
 from orchestrator.run_parts import FusionResult, Inputs
 from orchestrator.secrets import redact
@@ -42,11 +44,25 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A disk or a quota is full."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a run gets that is part of something larger."""
+
+    engine: Callable[[RunConfig, Callable[[str], None]], AbstractContextManager[Engine]]
+    """Instead of one on a cluster of its own; takes who hears what a person should know."""
+    tags: Mapping[str, str]
+    """For its run in MLflow."""
+    reported: Reported
+    """Hears of each epoch; KeyboardInterrupt stops the run."""
+    stopping: Stopping
+
+
 def fuse(
     run: str | Mapping[str, Any] | None = None,
     *overrides: str,
     resume: Path | str | None = None,
     console: Console | None = None,
+    surroundings: Surroundings | None = None,
 ) -> FusionResult:
     """Run a fusion: `run` is a YAML file, a preset's name or a mapping; `overrides` are like
     ``method.alpha=0.2``. `resume` is the folder of a run to go on with; `run` is then its own configuration
@@ -66,7 +82,8 @@ def fuse(
                 f"{resume} is finished; nothing is left {rest}", highlight=False, soft_wrap=True
             )
             return FusionResult(folder=Path(resume), summary=summary)
-    with _started(run, overrides, console, resume=None if resume is None else Path(resume)) as fusion:
+    folder = None if resume is None else Path(resume)
+    with _started(run, overrides, console, resume=folder, surroundings=surroundings) as fusion:
         return fusion.fuse()
 
 
@@ -94,10 +111,12 @@ def _started(
     console: Console | None,
     pretrain_only: bool = False,
     resume: Path | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Iterator[Run]:
     """Check everything that can be wrong with the input, then make the folder and start the engine and
     MLflow."""
     started = time.monotonic()
+    around = surroundings or _alone()
     config, default_name = resolve(_own_config(resume) if run is None else run, overrides)
     if pretrain_only:
         config = without_teachers(config)
@@ -107,14 +126,16 @@ def _started(
         check_data(teachers, data[1])
     todo = lessons(config, data[0]) if teachers is None and data is not None else []
     folder = resume.absolute() if resume else make_run_folder(config.output, config.name, default_name)
-    display, stopping = Display(console or Console()), Stopping()
+    display, stopping = Display(console or Console()), around.stopping
     try:
         with stopping.installed(), locked(folder):
             storage = _storage(config, folder, resume is not None)
-            with display, _open_engine(config, display.said) as engine:
+            with display, around.engine(config, display.said) as engine:
                 stopping.install()  # Ray takes SIGTERM for itself.
                 shipper = (
-                    None if pretrain_only else _shipper(config, folder, resume is not None, display.said)
+                    None
+                    if pretrain_only
+                    else _shipper(config, folder, resume is not None, display.said, around.tags)
                 )
                 inputs = Inputs(
                     teachers=teachers,
@@ -123,7 +144,9 @@ def _started(
                     storage=storage,
                     resumed=resume is not None,
                 )
-                yield Run(config, folder, display, shipper, engine, started, inputs, stopping)
+                yield Run(
+                    config, folder, display, shipper, engine, started, inputs, stopping, around.reported
+                )
     except UserError:
         with contextlib.suppress(OSError):
             folder.rmdir()  # Only if nothing has been written.
@@ -169,6 +192,13 @@ def _storage(config: RunConfig, folder: Path, resumed: bool) -> Storage:
     return storage
 
 
+def _alone() -> Surroundings:
+    def ignore(_epoch: int, _metrics: Mapping[str, float]) -> None:
+        """Nobody listens."""
+
+    return Surroundings(engine=_open_engine, tags={}, reported=ignore, stopping=Stopping())
+
+
 @contextlib.contextmanager
 def _open_engine(config: RunConfig, say: Callable[[str], None]) -> Iterator[Engine]:
     if config.engine.mode == "local":
@@ -179,7 +209,7 @@ def _open_engine(config: RunConfig, say: Callable[[str], None]) -> Iterator[Engi
 
 
 def _shipper(
-    config: RunConfig, folder: Path, resumed: bool, say: Callable[[str], None]
+    config: RunConfig, folder: Path, resumed: bool, say: Callable[[str], None], tags: Mapping[str, str]
 ) -> shipping.Shipper | None:
     if not config.tracking.enabled:
         return None
@@ -191,5 +221,5 @@ def _shipper(
         name: value for name, value in flat(json.loads(config.model_dump_json())).items() if value is not None
     }
     commit = git_commit()
-    tags = {"dfmf.folder": str(folder), **({"mlflow.source.git.commit": commit} if commit else {})}
-    return shipping.start(folder, uri, config.tracking.experiment, params, tags, say)
+    own = {"dfmf.folder": str(folder), **({"mlflow.source.git.commit": commit} if commit else {})}
+    return shipping.start(folder, uri, config.tracking.experiment, params, {**own, **tags}, say)

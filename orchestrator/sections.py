@@ -64,6 +64,10 @@ class Checkpointing(Section):
     """Time between two; empty: not by time."""
     every_iterations: int | None = Field(None, ge=1)
     """Iterations (in the warm-up: updates) between two; empty: not by iterations."""
+    cache: str | None = None
+    """A folder in which runs share what they compute alike: pretrained teachers, and parties after the
+    warm-up.
+    Empty: none; the runs of a sweep share one in the output folder."""
     keep: int = Field(2, ge=1)
     """How many of the newest are kept; when a run is finished, none."""
 

@@ -137,7 +137,7 @@ def start(
     Raises:
         UserError: the store cannot be reached.
     """
-    _be_quick()
+    be_quick()
     try:
         run = MlflowRun(uri)
         run_id = run.create(experiment, folder.parent / "mlartifacts", folder.name, params, tags)
@@ -158,7 +158,7 @@ def resume(folder: Path, uri: str, say: Callable[[str], None]) -> Shipper | None
     note = read_note(folder)
     if note is None:
         return None
-    _be_quick()
+    be_quick()
     note.uri, note.status, note.done = redact(uri), "RUNNING", False
     try:
         run = MlflowRun(uri, note.run_id)
@@ -205,7 +205,7 @@ def lacking(folder: Path) -> bool:
 
 def _send_all(folder: Path, note: Note) -> int:
     """The number of epochs that were sent."""
-    _be_quick()
+    be_quick()
     before = sum(one["epoch"] <= note.epoch for one in journal.read_epochs(folder))
     try:
         sender = Sender(folder, note, MlflowRun(given_again(note.uri), note.run_id))
@@ -218,6 +218,7 @@ def _send_all(folder: Path, note: Note) -> int:
     return len(journal.read_epochs(folder)) - before
 
 
-def _be_quick() -> None:
+def be_quick() -> None:
+    """Have MLflow not wait long for a server, and be silent; set before it is imported."""
     for variable, value in QUICK.items():
         os.environ.setdefault(variable, value)

@@ -24,6 +24,10 @@ class Stopping:
         """Whether to stop."""
         return self.signal is not None
 
+    def request(self) -> None:
+        """As if SIGTERM had come, for runs in a process that has others."""
+        self.signal = self.signal or signal.SIGTERM
+
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Within the block the signals are heard; afterwards by whom it was before."""

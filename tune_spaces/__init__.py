@@ -1,1 +1,1 @@
-"""Search spaces for Ray Tune: small declarative files, one a study."""
+"""Search spaces: small declarative files, one a study. docs/sweeps.md says what may stand in one."""

@@ -1,0 +1,72 @@
+"""The command that runs many fusions."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestrator.cli_parts import RUN, Overrides, one_line_errors
+from orchestrator.errors import UserError
+
+
+def sweep(
+    run: Annotated[str | None, RUN] = None,
+    overrides: Overrides = None,
+    space: Annotated[
+        str | None,
+        typer.Option(help="What to vary: a space's name (`dfmf spaces`) or a YAML file.", show_default=False),
+    ] = None,
+    search: Annotated[str, typer.Option(help="grid, random, or optuna.")] = "grid",
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Points that a random search or Optuna draws.", show_default=False),
+    ] = None,
+    scheduler: Annotated[
+        str, typer.Option(help="none, asha (stops poor trials early), or pbt (changes values in mid-run).")
+    ] = "none",
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once; by default as many as fit.", show_default=False)
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Seeds of each point; by default the space's.", show_default=False),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="The folder of a sweep to go on with.", show_default=False)
+    ] = None,
+) -> None:
+    """Run a study: many fusions that differ in a few keys.
+
+    Everything goes into one new folder, each trial into a run's folder of its own. What trials have in
+    common is
+    computed once. Ctrl-C stops; `--resume FOLDER` goes on, and runs nothing again that is finished.
+    """
+    with one_line_errors():
+        from orchestrator.sweep import driving
+        from orchestrator.sweep.wishes import wishes
+
+        console = Console()
+        if resume is not None:
+            result = driving.resume(resume, concurrent, console)
+        elif run is None or space is None:
+            raise UserError(
+                "RUN and --space: name a configuration and a space, or a sweep to go on with (--resume)"
+            )
+        else:
+            asked = wishes(space, search, scheduler, samples, concurrent, seeds)
+            result = driving.sweep(run, overrides or [], asked, console)
+        failed = [row for row in result.trials if row["status"] == "failed"]
+        console.print(f"results: {result.folder}", highlight=False, soft_wrap=True)
+        if failed:
+            raise typer.Exit(1)
+
+
+def spaces() -> None:
+    """List the search spaces that come with the program."""
+    from orchestrator.sweep.space import load_space, space_comment
+    from orchestrator.sweep.space import spaces as names
+
+    for name in names():
+        labels = ", ".join(load_space(name).labels().values())
+        print(f"{name:<8} {labels:<24} {space_comment(name)}")

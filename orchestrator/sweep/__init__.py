@@ -1,0 +1,1 @@
+"""Sweeps: many fusions that differ in a few keys, by Ray Tune."""

@@ -1,0 +1,189 @@
+"""A sweep from its command to its folder."""
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ray
+from rich.console import Console
+
+from orchestrator.cluster import cluster
+from orchestrator.config import RunConfig
+from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
+from orchestrator.loading import config_name, dump_config, load_config
+from orchestrator.lock import InUse, locked
+from orchestrator.progress import Display
+from orchestrator.run_folder import make_run_folder, write_text
+from orchestrator.running import resolve
+from orchestrator.stopping import Stopping
+from orchestrator.sweep import tracking
+from orchestrator.sweep.board import Board, Row, read_sweep
+from orchestrator.sweep.points import known_points
+from orchestrator.sweep.space import Space, check_space, load_space
+from orchestrator.sweep.study import TRIALS, Study, share_out
+from orchestrator.sweep.trial import ERROR, STOP
+from orchestrator.sweep.tuning import run_trials
+from orchestrator.sweep.wishes import Wishes, check_inputs, check_wishes, prepared
+
+STOP_SECONDS = 8.0
+"""How long trials have for their last checkpoints."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """Where a sweep's results lie, and what came of each trial."""
+
+    folder: Path
+    trials: list[Row]
+
+
+def sweep(run: str, overrides: Sequence[str], wishes: Wishes, console: Console | None = None) -> SweepResult:
+    """Run the trials of a space, each a fusion that differs from `run` in a few keys.
+
+    Raises:
+        UserError: the input is wrong; a line for each mistake. Nothing has been written.
+        Interrupted: Ctrl-C or SIGTERM; `resume` goes on.
+        RunFailed: all trials failed.
+    """
+    config, default_name = resolve(run, overrides)
+    space = load_space(wishes.space)
+    if wishes.seeds is not None:
+        space = space.model_copy(update={"seeds": wishes.seeds})
+    if wishes.scheduler == "pbt":
+        space = space.model_copy(update={"seeds": 1})
+    base = prepared(config)
+    check_space(space, base, wishes.space)
+    check_wishes(wishes, config)
+    check_inputs(config)
+    named = f"{default_name}-{config_name(wishes.space)}"
+    folder = make_run_folder(config.output, config.name, named)
+    display = Display(console or Console())
+    study = Study(
+        folder=folder,
+        space_name=wishes.space,
+        space=space,
+        base=base,
+        seeds=space.seed_list(config.seed),
+        search=wishes.search,
+        scheduler=wishes.scheduler,
+        samples=wishes.samples or 0,
+        concurrent=0,
+        plan=None,
+        gpus=0.0,
+        parent=None,
+    )
+    try:
+        return _run(study, config, wishes.concurrent, display, [])
+    except UserError:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # Only if nothing has been written.
+        raise
+
+
+def resume(folder: Path, concurrent: int | None = None, console: Console | None = None) -> SweepResult:
+    """Go on with a sweep: trials that are over are not run again, those that failed are tried once more.
+
+    Raises:
+        UserError, Interrupted, RunFailed: as `sweep`.
+    """
+    known, folder = read_sweep(folder), folder.absolute()
+    config = load_config(str(folder / "config.yaml"))
+    try:
+        study = Study(
+            folder=folder,
+            space_name=known["space"],
+            space=Space.model_validate_json(json.dumps(known["definition"])),
+            base=prepared(config),
+            seeds=known["seeds"],
+            search=known["search"],
+            scheduler=known["scheduler"],
+            samples=known["samples"],
+            concurrent=0,
+            plan=None,
+            gpus=0.0,
+            parent=known["mlflow_run_id"],
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / 'sweep.json'}: is damaged ({type(error).__name__})") from error
+    return _run(study, config, concurrent, Display(console or Console()), known["trials"])
+
+
+def _run(
+    study: Study, config: RunConfig, concurrent: int | None, display: Display, rows: Sequence[Row]
+) -> SweepResult:
+    stopping = Stopping()
+    with stopping.installed(), locked(study.folder), display:
+        points = known_points(study)
+        total = study.points * len(study.seeds)
+        try:
+            with cluster(config.engine):
+                stopping.install()  # Ray takes SIGTERM for itself.
+                study = _placed(study, config, concurrent, total)
+                study = _begun(study, config, display)
+                board = Board(study, display, rows)
+                board.know(points)
+                with tracking.finished(study, board, display.said):
+                    try:
+                        run_trials(study, board, points, total, display)
+                    except KeyboardInterrupt:
+                        _stop_trials(study, board)
+                        raise
+                    board.write("finished")
+        except KeyboardInterrupt as error:
+            how = Terminated if stopping.signal == signal.SIGTERM else Interrupted
+            raise how(f"stopped; to go on: dfmf sweep --resume {study.folder}") from error
+    if not any(row["status"] == "finished" for row in board.rows):
+        raise RunFailed(
+            f"no trial was finished; the reasons are in {study.folder / 'sweep.json'}; to try again: "
+            f"dfmf sweep --resume {study.folder}"
+        )
+    return SweepResult(folder=study.folder, trials=board.rows)
+
+
+def _placed(study: Study, config: RunConfig, concurrent: int | None, total: int) -> Study:
+    has = ray.cluster_resources()
+    count, plan, gpus = share_out(config, concurrent, has.get("CPU", 0.0), has.get("GPU", 0.0), total)
+    return dataclasses.replace(study, concurrent=count, plan=plan, gpus=gpus)
+
+
+def _begun(study: Study, config: RunConfig, display: Display) -> Study:
+    """The folder with what has to be known to go on; what is left of an earlier start goes."""
+    folder = study.folder
+    if not (folder / "config.yaml").exists():
+        write_text(folder / "config.yaml", dump_config(config))
+    if study.parent is None:
+        study = dataclasses.replace(study, parent=tracking.start(study, config))
+    (folder / STOP).unlink(missing_ok=True)
+    for error in (folder / TRIALS).glob(f"*{ERROR}"):
+        error.unlink()
+    shutil.rmtree(folder / "tune", ignore_errors=True)
+    display.said(
+        f"{study.points} points x {len(study.seeds)} seeds, {study.concurrent} trials at once; results go "
+        f"to {folder}"
+    )
+    return study
+
+
+def _stop_trials(study: Study, board: Board) -> None:
+    """Have those that run keep what they have, and wait for them, but not for long."""
+    (study.folder / STOP).touch()
+    running = [study.folder / row["folder"] for row in board.rows if row["status"] == "running"]
+    until = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < until and any(_in_use(folder) for folder in running):
+        time.sleep(0.1)
+    board.write("interrupted")
+
+
+def _in_use(folder: Path) -> bool:
+    try:
+        with locked(folder):
+            return False
+    except InUse:
+        return True
+    except UserError:
+        return False

@@ -1,0 +1,40 @@
+"""Paths that mean the same in every process of a sweep."""
+
+import dataclasses
+from pathlib import Path
+
+from orchestrator.config import RunConfig
+from orchestrator.tracking import tracking_uri
+
+SQLITE = "sqlite:///"
+
+
+def absolute(config: RunConfig) -> RunConfig:
+    """The configuration with all its paths from the root on, and MLflow's store named."""
+    changes: dict[str, object] = {"output": _from_root(config.output)}
+    if config.data is not None:
+        data = config.data
+        changes["data"] = dataclasses.replace(
+            data,
+            root=_from_root(data.root),
+            train=data.train and _from_root(data.train),
+            test=data.test and _from_root(data.test),
+        )
+    if config.teachers is not None:
+        changes["teachers"] = tuple(
+            one.model_copy(update={"path": _from_root(one.path)}) for one in config.teachers
+        )
+    if config.checkpoint.cache is not None:
+        changes["checkpoint"] = config.checkpoint.model_copy(
+            update={"cache": _from_root(config.checkpoint.cache)}
+        )
+    if config.tracking.enabled:
+        uri = tracking_uri(config.tracking, Path(config.output))
+        if uri.startswith(SQLITE):
+            uri = SQLITE + _from_root(uri.removeprefix(SQLITE))
+        changes["tracking"] = config.tracking.model_copy(update={"uri": uri})
+    return config.model_copy(update=changes)
+
+
+def _from_root(path: str) -> str:
+    return path if "://" in path else str(Path(path).absolute())

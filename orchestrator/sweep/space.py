@@ -1,0 +1,170 @@
+"""A study's search space: read from its file and checked against the configuration before anything starts."""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from orchestrator.config import RunConfig
+from orchestrator.errors import UserError, user_error
+from orchestrator.loading import Tree, parse_config
+from orchestrator.yaml_text import parse_yaml
+
+Value: TypeAlias = bool | int | float | str
+Parameters: TypeAlias = dict[str, Value]
+"""Values of configuration keys, such as ``{"schedule.m_ga": 5}``."""
+
+NOT_TO_BE_SWEPT = ("name", "output", "seed", "engine", "checkpoint", "tracking", "audit")
+MAX_GRID = 100_000
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Parameter(_Part):
+    """One key of the configuration that is varied."""
+
+    label: str | None = Field(None, min_length=1, max_length=40)
+    """What it is called in tables and plots; by default the key's last part."""
+    grid: tuple[Value, ...] = Field(min_length=1)
+    """Values of a grid search."""
+    range: tuple[float, float] | None = None
+    """Least and largest value of a random search and of Optuna; without it they choose from the grid."""
+    scale: Literal["linear", "log"] = "linear"
+    """How the range is drawn from and plotted."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "Parameter":
+        if len(set(self.grid)) < len(self.grid):
+            raise ValueError("grid: holds a value twice")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"range: must rise (got {list(self.range)})")
+        if self.range is not None and self.scale == "log" and self.range[0] <= 0:
+            raise ValueError(f"range: must be above 0 on a log scale (got {list(self.range)})")
+        return self
+
+
+class Space(_Part):
+    """What a study varies."""
+
+    parameters: dict[str, Parameter] = Field(min_length=1)
+    """By key of the configuration, such as method.alpha."""
+    seeds: Annotated[int, Field(ge=1, le=1000)] | tuple[Annotated[int, Field(ge=0)], ...] = 3
+    """How many seeds, from the configuration's on, or which."""
+
+    def labels(self) -> dict[str, str]:
+        """What the keys are called."""
+        return {key: one.label or key.rpartition(".")[2] for key, one in self.parameters.items()}
+
+    def points(self) -> Iterator[Parameters]:
+        """All combinations of the grids' values."""
+        for values in itertools.product(*(one.grid for one in self.parameters.values())):
+            yield dict(zip(self.parameters, values, strict=True))
+
+    def seed_list(self, first: int) -> list[int]:
+        """The seeds, the configuration's being `first`."""
+        return (
+            [first + index for index in range(self.seeds)]
+            if isinstance(self.seeds, int)
+            else list(self.seeds)
+        )
+
+
+def spaces() -> list[str]:
+    """Names of the spaces that come with the program."""
+    folder = resources.files("tune_spaces")
+    return sorted(entry.name[: -len(".yaml")] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def space_comment(name: str) -> str:
+    """The first line of what a space that comes with the program says of itself."""
+    text = (resources.files("tune_spaces") / f"{name}.yaml").read_text(encoding="utf-8")
+    return text.splitlines()[0].removeprefix("# ")
+
+
+def load_space(name: str) -> Space:
+    """The space called `name`, or the one in the file `name`.
+
+    Raises:
+        UserError: there is none, or what is wrong in it, a line for each mistake.
+    """
+    if name in spaces():
+        text, source = (resources.files("tune_spaces") / f"{name}.yaml").read_text(encoding="utf-8"), name
+    else:
+        try:
+            text, source = Path(name).read_text(encoding="utf-8"), name
+        except (OSError, ValueError) as error:
+            raise user_error(
+                f"--space: no space {name!r} (known: {', '.join(spaces())}; or a YAML file)"
+            ) from error
+    tree = parse_yaml(text, f"space {source}")
+    try:
+        return Space.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        raise user_error(*(_line(f"space {source}", one) for one in error.errors())) from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise user_error(f"space {source}: {error}") from error
+
+
+def check_space(space: Space, base: Tree, source: str) -> None:
+    """Every value and both ends of every range must be what the configuration takes.
+
+    Raises:
+        UserError: a line for each that is not.
+    """
+    wrong: list[str] = []
+    for key, parameter in space.parameters.items():
+        if key.partition(".")[0] in NOT_TO_BE_SWEPT:
+            hint = " (seeds: says which seeds)" if key == "seed" else ""
+            wrong.append(f"space {source}: parameters.{key}: is not for a sweep to vary{hint}")
+            continue
+        ends = [_like(value, parameter) for value in parameter.range or ()]
+        for value in [*parameter.grid, *ends]:
+            try:
+                with_values(base, {key: value}, f"space {source}: {key}={value}")
+            except UserError as error:
+                wrong += [line for line in str(error).splitlines() if line not in wrong]
+    if wrong:
+        raise user_error(*wrong)
+    for seed in space.seed_list(int(base["seed"])):
+        with_values(base, {"seed": seed}, f"space {source}: seeds: {seed}")
+
+
+def with_values(base: Tree, values: Mapping[str, Any], source: str) -> RunConfig:
+    """The configuration `base` with `values` for some of its keys.
+
+    Raises:
+        UserError: it is none; the lines start with `source`.
+    """
+    tree = json.loads(json.dumps(base))
+    for key, value in values.items():
+        place = tree
+        *sections, last = key.split(".")
+        for section in sections:
+            place = place.get(section) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise user_error(f"{source}: {key}: the configuration has no such key")
+        place[last] = value
+    return parse_config(tree, source)
+
+
+def is_whole(parameter: Parameter) -> bool:
+    """Whether only whole numbers are drawn from its range."""
+    return all(type(value) is int for value in parameter.grid)
+
+
+def _like(value: float, parameter: Parameter) -> Value:
+    return int(value) if is_whole(parameter) and value.is_integer() else value
+
+
+def _line(source: str, problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"] if part not in ("int", "tuple[Annotated, ...]"))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = "unknown key"
+    return f"{source}: {where}: {message[:1].lower()}{message[1:]}"

@@ -1,0 +1,107 @@
+"""The part of a sweep that Ray Tune does."""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from orchestrator.progress import Display
+from orchestrator.sweep import population
+from orchestrator.sweep.board import OVER, Board, Row
+from orchestrator.sweep.points import Point, param_space, searcher
+from orchestrator.sweep.space import Parameters
+from orchestrator.sweep.study import Study
+from orchestrator.sweep.trial import OBJECTIVE, trainable
+from orchestrator.sweep.watching import Watcher
+
+RETRIES = 2
+"""How often a trial is gone on with whose process died."""
+
+
+def run_trials(study: Study, board: Board, points: Sequence[Point], total: int, display: Display) -> None:
+    """Everything that is not over."""
+    from ray import tune
+
+    over = {row["name"] for row in board.rows if row["status"] in OVER and row["status"] != "failed"}
+    left = [point for point, row in zip(points, board.rows, strict=False) if row["name"] not in over]
+    count = len(left) if points else total - len(over)
+    if count <= 0:
+        return
+    settings = _quiet_tune()
+    with settings:
+        tuner = tune.Tuner(
+            trainable(study),
+            param_space=param_space(study, left),
+            tune_config=tune.TuneConfig(
+                metric=OBJECTIVE,
+                mode="max",
+                num_samples=1 if points else count,
+                max_concurrent_trials=study.concurrent if points else None,
+                search_alg=searcher(study, _means(board.rows)),
+                scheduler=_scheduler(study),
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(study.folder),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                callbacks=[Watcher(study, board, total, display.said)],
+            ),
+        )
+        tuner.fit()
+    shutil.rmtree(study.folder / "tune", ignore_errors=True)
+
+
+def _means(rows: Sequence[Row]) -> list[tuple[Parameters, float]]:
+    """What the finished points came to, over their seeds."""
+    found: dict[str, tuple[Parameters, list[float]]] = {}
+    for row in rows:
+        if row["status"] == "finished" and row["objective"] is not None:
+            key = json.dumps(row["parameters"], sort_keys=True)
+            found.setdefault(key, (row["parameters"], []))[1].append(row["objective"])
+    return [(values, sum(seen) / len(seen)) for values, seen in found.values()]
+
+
+def _scheduler(study: Study) -> Any:
+    from ray.tune import schedulers
+
+    if study.scheduler == "pbt":
+        return population.scheduler(study)
+    epochs = int(study.base["schedule"]["epochs"])
+    if study.scheduler == "asha":
+        return schedulers.ASHAScheduler(
+            time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 4), reduction_factor=2
+        )
+    return schedulers.FIFOScheduler()
+
+
+@contextlib.contextmanager
+def _quiet_tune() -> Iterator[None]:
+    """Tune says nothing of its own (what failed is said once, in a line), leaves signals to us, and does not
+    change folders."""
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    variables = {
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_WARN_THRESHOLD_S": "60",
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,120 @@
+"""What runs share: which settings decide it, and that it is the same bits as computed alone."""
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from orchestrator import fuse
+from orchestrator.loading import Tree, parse_config
+from orchestrator.run_parts import FusionResult
+from orchestrator.sharing import claimed, warm_up_key
+from tests.tiny import tiny_run
+
+HASHES = {"party-0": "a", "party-1": "b"}
+
+
+def key(**changes: Any) -> dict[str, Any]:
+    base: Tree = tiny_run()
+    for path, value in changes.items():
+        *sections, last = path.split("__")
+        place: Any = base
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+    return warm_up_key(parse_config(base, "run"), HASHES)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method__alpha": 0.5},
+        {"method__beta": 0.0},
+        {"method__tau": 1.0},
+        {"schedule__m_ga": 2},
+        {"schedule__m_s": 2},
+        {"schedule__epochs": 9},
+        {"student": "resnet8"},
+        {"optimisation": {"student_lr": 0.1}},
+    ],
+)
+def test_what_does_not_decide_the_warm_up_leaves_its_key(changes: dict[str, Any]) -> None:
+    assert key(**changes) == key()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"schedule__warmup_epochs": 2},
+        {"schedule__iterations_per_epoch": 6},
+        {"schedule__batch_size": 16},
+        {"generator__width": 16},
+        {"method__bn_reduction": "mean"},
+        {"optimisation": {"generator_lr": 0.01}},
+        {"assistant": "student"},
+        {"engine__threads": 2},
+    ],
+)
+def test_what_decides_the_warm_up_changes_its_key(changes: dict[str, Any]) -> None:
+    assert key(**changes) != key()
+
+
+def test_other_teachers_have_another_warm_up() -> None:
+    config = parse_config(tiny_run(), "run")
+    assert warm_up_key(config, {"party-0": "a", "party-1": "c"}) != warm_up_key(config, HASHES)
+    assert warm_up_key(config, {"party-1": "b", "party-0": "a"}) != warm_up_key(config, HASHES)
+
+
+def run(folder: Path, name: str, **changes: Any) -> FusionResult:
+    schedule = {**tiny_run()["schedule"], "m_ga": changes.pop("m_ga", 5)}  # type: ignore[dict-item]
+    quiet = {"tracking": {"enabled": False}, "output": str(folder), "name": name, "schedule": schedule}
+    return fuse(tiny_run(**quiet, **changes))
+
+
+def assert_same(mine: Path, theirs: Path) -> None:
+    for name in ("student", "teachers/party-1", "parties/party-0/generator", "parties/party-1/assistant"):
+        ours, others = (load_file(one / f"{name}.safetensors") for one in (mine, theirs))
+        assert all(ours[key].equal(others[key]) for key in ours), name
+
+
+def test_a_run_with_a_cache_has_the_bits_of_one_without(tmp_path: Path) -> None:
+    cache = {"checkpoint": {"cache": str(tmp_path / "cache")}}
+    first = run(tmp_path, "first", **cache)
+    entries = sorted((tmp_path / "cache").glob("*/*"))
+    assert [one.parent.name for one in entries] == ["teachers", "warm-up"]
+    second = run(tmp_path, "second", m_ga=2, **cache)
+    assert sorted((tmp_path / "cache").glob("*/*")) == entries
+    alone = run(tmp_path, "alone", m_ga=2)
+    assert_same(second.folder, alone.folder)
+    assert first.summary["student"] != second.summary["student"]
+    shutil.rmtree(entries[0])
+    (next(entries[1].glob("*/party-1.safetensors"))).write_bytes(b"damaged")
+    assert_same(run(tmp_path, "third", m_ga=2, **cache).folder, alone.folder)
+
+
+def test_the_second_waits_for_the_first(tmp_path: Path) -> None:
+    seen: list[str] = []
+    inside = threading.Event()
+
+    def first() -> None:
+        with claimed(str(tmp_path), "warm-up", {"a": 1}, seen.append):
+            inside.set()
+            time.sleep(0.5)
+            seen.append("first is done")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    inside.wait()
+    with claimed(str(tmp_path), "warm-up", {"a": 2}, seen.append):  # Another's is no obstacle.
+        assert seen == []
+    with claimed(str(tmp_path), "warm-up", {"a": 1}, seen.append) as folder:
+        assert folder is not None
+        assert len(seen) == 2
+        assert seen[0].startswith("waiting for the warm-up that another run is at work on")
+        assert seen[1] == "first is done"
+    thread.join()

@@ -1,0 +1,247 @@
+"""Search spaces and what is made of them: no Ray."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import UserError
+from orchestrator.loading import parse_config
+from orchestrator.sweep.paths import absolute
+from orchestrator.sweep.points import drawn, known_points, of_config
+from orchestrator.sweep.space import check_space, load_space, spaces, with_values
+from orchestrator.sweep.study import Study, share_out, trial_name
+from orchestrator.sweep.wishes import Wishes, check_wishes, prepared, wishes
+from tests.tiny import tiny_run
+
+BASE = parse_config(tiny_run(), "base")
+
+
+def study(space: str = "m_ga", **changes: object) -> Study:
+    loaded = load_space(space)
+    chosen: dict[str, object] = {
+        "folder": Path("/sweep"),
+        "space_name": space,
+        "space": loaded,
+        "base": prepared(BASE),
+        "seeds": loaded.seed_list(7),
+        "search": "grid",
+        "scheduler": "none",
+        "samples": 0,
+        "concurrent": 2,
+        "plan": None,
+        "gpus": 0.0,
+        "parent": None,
+    }
+    return Study(**(chosen | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", spaces())
+def test_every_space_that_comes_along_fits_the_configuration(name: str) -> None:
+    check_space(load_space(name), prepared(BASE), name)
+
+
+def test_the_four_parameters_of_the_paper_have_a_space_each() -> None:
+    assert spaces() == ["all", "alpha", "beta", "m_ga", "tau"]
+    assert load_space("m_ga").parameters["schedule.m_ga"].grid == (1, 2, 5, 10)
+    assert list(load_space("all").parameters) == [
+        "schedule.m_ga",
+        "method.alpha",
+        "method.beta",
+        "method.tau",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("parameters: {}", "parameters: dictionary should have at least 1 item"),
+        (
+            "parameters: {method.tau: {grid: []}}",
+            "parameters.method.tau.grid: tuple should have at least 1 item",
+        ),
+        ("parameters: {method.tau: {grid: [1, 1]}}", "parameters.method.tau: grid: holds a value twice"),
+        ("parameters: {method.tau: {grid: [1], range: [3, 1]}}", "range: must rise (got [3.0, 1.0])"),
+        (
+            "parameters: {method.tau: {grid: [1], range: [0, 1], scale: log}}",
+            "must be above 0 on a log scale",
+        ),
+        ("parameters: {method.tau: {gird: [1]}}", "parameters.method.tau.gird: unknown key"),
+        ("parameters: {method.tau: {grid: [1]}}\nseeds: 0", "seeds"),
+        ("[1, 2]", "space"),
+        ("parameters: {method.tau: {grid: [1]}", "space"),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_said(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_space(str(tmp_path / "study.yaml"))
+    assert expected in str(caught.value)
+    assert "study.yaml" in str(caught.value).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ("{schedule.m_gaa: {grid: [1]}}", "schedule.m_gaa: unknown key; did you mean 'm_ga'?"),
+        ("{schdule.m_ga: {grid: [1]}}", "the configuration has no such key"),
+        ("{schedule.m_ga: {grid: [0]}}", "schedule.m_ga: must be at least 1 (got 0)"),
+        ("{schedule.m_ga: {grid: [1.5]}}", "schedule.m_ga"),
+        ("{method.tau: {grid: [1.0], range: [-1, 1]}}", "method.tau=-1.0: method.tau: must be above 0"),
+        ("{engine.threads: {grid: [1]}}", "is not for a sweep to vary"),
+        ("{seed: {grid: [1]}}", "(seeds: says which seeds)"),
+    ],
+)
+def test_a_space_that_the_configuration_does_not_take_is_said(
+    tmp_path: Path, parameters: str, expected: str
+) -> None:
+    (tmp_path / "study.yaml").write_text(f"parameters: {parameters}")
+    with pytest.raises(UserError) as caught:
+        check_space(load_space(str(tmp_path / "study.yaml")), prepared(BASE), "study")
+    assert expected in str(caught.value)
+
+
+def test_an_unknown_space_names_those_that_there_are() -> None:
+    with pytest.raises(
+        UserError, match=r"no space .nix. .known: all, alpha, beta, m_ga, tau; or a YAML file."
+    ):
+        load_space("nix")
+
+
+def test_a_grid_runs_every_point_with_every_seed() -> None:
+    points = known_points(study())
+    assert len(points) == 4 * 3
+    assert [(one.parameters["schedule.m_ga"], one.seed) for one in points[:4]] == [
+        (1, 7),
+        (1, 8),
+        (1, 9),
+        (2, 7),
+    ]
+    assert len({one.name for one in points}) == len(points)
+    assert points[0].name == "M_GA-1_seed-7"
+
+
+def test_random_draws_are_the_same_again_and_keep_to_the_ranges() -> None:
+    space = load_space("all")
+    first = drawn(space, 50, seed=3)
+    assert first == drawn(space, 50, seed=3) != drawn(space, 50, seed=4)
+    for values in first:
+        assert type(values["schedule.m_ga"]) is int
+        for key, value in values.items():
+            low, high = space.parameters[key].range or (0, 0)
+            assert low <= float(value) <= high
+            assert with_values(prepared(BASE), {key: value}, "drawn")
+    assert {values["schedule.m_ga"] for values in first} >= {1, 2, 3}
+
+
+def test_what_tune_gives_back_is_the_point_that_it_was_given() -> None:
+    for point in known_points(study("all", search="random", samples=5)):
+        assert of_config(study("all"), {"point": point._asdict()}) == point
+
+
+def test_a_population_stays_in_the_ranges() -> None:
+    members = study("all", scheduler="pbt", search="random", samples=2)
+    first = known_points(members)[0]
+    assert first.name == "member-0"
+    grown = first._replace(parameters={**first.parameters, "schedule.m_ga": 23.9, "method.alpha": 99.0})
+    assert of_config(members, {"point": grown._asdict()}).parameters == {
+        **first.parameters,
+        "schedule.m_ga": 20,
+        "method.alpha": 3.0,
+    }
+
+
+def test_a_trial_is_the_base_with_the_values_of_its_point() -> None:
+    one = study().config({"schedule.m_ga": 10}, 8, "M_GA-10_seed-8")
+    assert (one.schedule.m_ga, one.seed, one.name, one.output) == (10, 8, "M_GA-10_seed-8", "/sweep/trials")
+    assert one.schedule.epochs == BASE.schedule.epochs
+
+
+def test_names_are_files_names_and_tell_points_apart() -> None:
+    space = load_space("alpha")
+    names = {trial_name(space, {"method.alpha": value}, 0) for value in (0.1, 0.03, 1.0, 1e-05)}
+    assert names == {"alpha-0.1_seed-0", "alpha-0.03_seed-0", "alpha-1_seed-0", "alpha-1e-05_seed-0"}
+
+
+def test_all_paths_of_a_trial_start_at_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = tiny_run(teachers=["a.safetensors"], data={"source": "folder", "root": "images"}, output="out")
+    whole = absolute(parse_config(tree, "run"))
+    assert whole.teachers is not None
+    assert whole.data is not None
+    assert whole.teachers[0].path == str(tmp_path / "a.safetensors")
+    assert (whole.data.root, whole.output) == (str(tmp_path / "images"), str(tmp_path / "out"))
+    assert whole.tracking.uri == f"sqlite:///{tmp_path}/out/mlflow.db"
+    assert absolute(whole) == whole
+
+
+@pytest.mark.parametrize(
+    ("mode", "concurrent", "cpus", "gpus", "expected"),
+    [
+        ("local", None, 2, 0, (2, None, 0.0)),
+        ("local", 1, 2, 0, (1, None, 0.0)),
+        ("local", None, 8, 2, (8, None, 0.25)),
+        ("ray", None, 2, 0, (1, [0.5, 0.5, 0.5], 0.0)),
+        ("ray", 2, 2, 0, (2, [0.5, 0.5], 0.0)),
+        ("ray", 4, 2, 0, (4, [0.25, 0.25], 0.0)),
+        ("ray", None, 12, 0, (4, [1.0, 1.0, 1.0], 0.0)),
+        ("ray", None, 16, 2, (2, [1.0, 1.0], 0.0)),  # A GPU each: half for the student, half for the parties.
+    ],
+)
+def test_trials_share_the_cluster(
+    mode: str,
+    concurrent: int | None,
+    cpus: float,
+    gpus: float,
+    expected: tuple[int, list[float] | None, float],
+) -> None:
+    config = parse_config(tiny_run(engine={"mode": mode}), "run")
+    count, plan, share = share_out(config, concurrent, cpus, gpus, trials=12)
+    assert (count, [one.cpus for one in plan.shares] if plan else None, share) == expected
+    if plan is not None:
+        assert count * plan.cpus <= cpus
+        assert count * plan.gpus <= gpus
+
+
+def test_more_at_once_than_fit_is_refused() -> None:
+    config = parse_config(tiny_run(engine={"mode": "ray"}), "run")
+    with pytest.raises(
+        UserError, match="--concurrent 9: the cluster has 2 CPUs and 0 GPUs, at most 4 trials"
+    ):
+        share_out(config, 9, 2, 0, trials=12)
+
+
+def test_two_trials_share_a_gpu() -> None:
+    config = parse_config(tiny_run(engine={"mode": "ray"}), "run")
+    count, plan, _ = share_out(config, 4, 16, 2, trials=12)
+    assert plan is not None
+    assert count == 4
+    assert plan.gpus == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("wish", "changes", "expected"),
+    [
+        ({"search": "random"}, {}, "--search random: needs --samples N"),
+        ({"samples": 3}, {}, "--search grid: a grid runs all its points"),
+        ({"scheduler": "pbt", "seeds": 2}, {}, "--scheduler pbt: --seeds must be 1"),
+        ({"scheduler": "asha", "search": "optuna", "samples": 3}, {}, "not with --search optuna"),
+        ({}, {"engine": {"student_workers": 2}}, "engine.student_workers: must be 1 in a sweep"),
+        ({}, {"checkpoint": {"to": "s3://bucket/x"}}, "checkpoint.to: must be empty in a sweep"),
+    ],
+)
+def test_wishes_that_do_not_fit_together_are_refused(
+    wish: dict[str, object], changes: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected):
+        check_wishes(Wishes(space="m_ga", **wish), parse_config(tiny_run(**changes), "run"))  # type: ignore[arg-type]
+
+
+def test_a_scheduler_needs_something_to_compare() -> None:
+    config = parse_config(tiny_run(data=None, pretrain=None, teachers=["a.safetensors"]), "run")
+    with pytest.raises(UserError, match="--scheduler asha: compares accuracies, and there is no 'data'"):
+        check_wishes(Wishes(space="m_ga", scheduler="asha"), config)
+
+
+def test_unknown_words_are_refused() -> None:
+    with pytest.raises(UserError, match="--scheduler foo: must be one of none, asha, pbt"):
+        wishes("m_ga", "grid", "foo", None, None, None)
