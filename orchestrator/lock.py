@@ -4,7 +4,8 @@ import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -16,6 +17,7 @@ class InUse(UserError):
 
 
 LOCK = ".lock"
+POLL_SECONDS = 0.2
 
 
 @contextlib.contextmanager
@@ -46,6 +48,27 @@ def locked(folder: Path) -> Iterator[None]:
             finally:
                 path.unlink(missing_ok=True)
             return
+
+
+@contextlib.contextmanager
+def locked_in_turn(folder: Path, waiting: Callable[[InUse], None] = lambda _: None) -> Iterator[None]:
+    """`locked`, after whoever has it; `waiting` is told once who that is.
+
+    Raises:
+        UserError: `folder` cannot be written to.
+    """
+    said = False
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(folder))
+                break
+            except InUse as error:
+                if not said:
+                    waiting(error)
+                said = True
+                time.sleep(POLL_SECONDS)
+        yield
 
 
 def _opened(path: Path) -> TextIO:

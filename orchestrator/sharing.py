@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
@@ -21,11 +20,10 @@ from orchestrator.checkpoints import Checkpoints
 from orchestrator.config import RunConfig
 from orchestrator.engines import Lesson
 from orchestrator.errors import UserError
-from orchestrator.lock import InUse, locked
+from orchestrator.lock import InUse, locked_in_turn
 from orchestrator.snapshot import Snapshot
 from orchestrator.storage import LocalStorage
 
-POLL_SECONDS = 0.5
 DECIDES_WARM_UP = ("seed", "generator", "compute", "assistant")
 """Keys of the configuration, besides some of `optimisation`, `schedule` and `method` (Algorithm 1, lines
 1-10)."""
@@ -84,17 +82,11 @@ def claimed(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"checkpoint.cache: cannot write to {cache}: {error.strerror}") from error
-    waiting = False
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(locked(folder))
-                break
-            except InUse as error:
-                if not waiting:
-                    say(f"waiting for the {kind} that another run is at work on ({error})")
-                waiting = True
-                time.sleep(POLL_SECONDS)
+
+    def waiting(error: InUse) -> None:
+        say(f"waiting for the {kind} that another run is at work on ({error})")
+
+    with locked_in_turn(folder, waiting):
         yield folder
 
 

@@ -15,7 +15,7 @@ from orchestrator.lock import locked
 from orchestrator.run_folder import finished_summary
 from orchestrator.secrets import given_again, redact
 from orchestrator.sending import NOTE, Note, Sender, read_note, write_note
-from orchestrator.tracking import QUICK, MlflowRun, errors, first_line
+from orchestrator.tracking import QUICK, MlflowRun, errors, first_line, made_in_turn
 
 RETRY_SECONDS = 5.0
 LAST_TRY_SECONDS = 10.0
@@ -139,8 +139,9 @@ def start(
     """
     be_quick()
     try:
-        run = MlflowRun(uri)
-        run_id = run.create(experiment, folder.parent / "mlartifacts", folder.name, params, tags)
+        with made_in_turn(uri):
+            run = MlflowRun(uri)
+            run_id = run.create(experiment, folder.parent / "mlartifacts", folder.name, params, tags)
     except errors() as error:
         raise UserError(f"tracking.uri: cannot reach {redact(uri)} ({first_line(error)})") from error
     note = Note(uri=redact(uri), run_id=run_id)

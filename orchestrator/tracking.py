@@ -1,14 +1,16 @@
 """One run in MLflow. Everything here may raise one of `errors`; `orchestrator.shipping` decides what then."""
 
+import contextlib
 import re
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from orchestrator.lock import locked_in_turn
 from orchestrator.secrets import given_again, redact
 from orchestrator.sections import Tracking
 
@@ -20,6 +22,7 @@ QUICK = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # With the password that the URL may hold.
 }
+SQLITE = "sqlite:///"
 MAX_PARAM_LENGTH = 500
 MAX_METRICS = 1000
 MAX_PARAMS = 100
@@ -29,6 +32,18 @@ THUMBNAIL = (256, 256)
 def tracking_uri(tracking: Tracking, output: Path) -> str:
     """The configured store, or SQLite in the output folder."""
     return given_again(tracking.uri) if tracking.uri else f"sqlite:///{output.absolute()}/mlflow.db"
+
+
+@contextlib.contextmanager
+def made_in_turn(uri: str) -> Iterator[None]:
+    """Within the block no other process makes a local database: several at once would break it."""
+    if not uri.startswith(SQLITE):
+        yield
+        return
+    folder = Path(uri.removeprefix(SQLITE)).parent / "mlartifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked_in_turn(folder):
+        yield
 
 
 class MlflowRun:

@@ -4,9 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from orchestrator.config import RunConfig
-from orchestrator.tracking import tracking_uri
-
-SQLITE = "sqlite:///"
+from orchestrator.tracking import SQLITE, tracking_uri
 
 
 def absolute(config: RunConfig) -> RunConfig:

@@ -12,7 +12,7 @@ from orchestrator.secrets import redact
 from orchestrator.shipping import be_quick
 from orchestrator.sweep.board import SWEEP, Board
 from orchestrator.sweep.study import Study
-from orchestrator.tracking import MlflowRun, errors, first_line, flat
+from orchestrator.tracking import MlflowRun, errors, first_line, flat, made_in_turn
 
 
 def start(study: Study, config: RunConfig) -> str | None:
@@ -40,7 +40,10 @@ def start(study: Study, config: RunConfig) -> str | None:
     tags = {"dfmf.kind": "sweep", "dfmf.folder": str(study.folder)}
     artifacts = study.folder.parent / "mlartifacts"
     try:
-        return MlflowRun(uri).create(config.tracking.experiment, artifacts, study.folder.name, params, tags)
+        with made_in_turn(uri):
+            return MlflowRun(uri).create(
+                config.tracking.experiment, artifacts, study.folder.name, params, tags
+            )
     except errors() as error:
         raise UserError(f"tracking.uri: cannot reach {redact(uri)} ({first_line(error)})") from error
 
