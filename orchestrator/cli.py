@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator import cli_looking, cli_sweep
+from orchestrator import cli_comparing, cli_looking, cli_sweep
 from orchestrator.cli_parts import RUN, Overrides, Resume, Run, one_line_errors, show
 from orchestrator.errors import UserError
 
@@ -143,6 +143,8 @@ def pretrain(run: Run, overrides: Overrides = None) -> None:
 for command in (
     cli_sweep.sweep,
     cli_sweep.spaces,
+    cli_comparing.compare,
+    cli_comparing.report,
     cli_looking.evaluate,
     cli_looking.audit,
     cli_looking.sync,

@@ -1,0 +1,74 @@
+"""Whether runs can be compared at all: measured on the same images, fused from the same teachers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.comparison.records import Run
+from orchestrator.errors import user_error
+
+EXPLAINS = ("pretrain", "compute", "engine.threads")
+"""Parts of a configuration that decide what the teachers become that a run pretrains."""
+SHORT_HASH = 12
+
+
+def check_comparable(runs: Sequence[Run]) -> None:
+    """Refuse finished runs whose accuracies say nothing about each other.
+
+    Their sections `data` must be equal. Runs with equal seeds must have fused teachers with equal weights,
+    unless all of them trained their own and the configuration says that these were to differ.
+
+    Raises:
+        UserError: which keys or teachers differ, and where.
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        differing = differing_keys(first, run, ("data",))
+        if differing:
+            raise _incomparable(first, run, "other data", differing)
+    seen: list[Run] = []
+    for run in runs:
+        for other in seen:
+            if other.seed == run.seed and _hashes(other) != _hashes(run) and not _explained(other, run):
+                raise _incomparable(other, run, f"other teachers with seed {run.seed}", _teachers(other, run))
+        if not any(_hashes(one) == _hashes(run) and not differing_keys(one, run, EXPLAINS) for one in seen):
+            seen.append(run)
+
+
+def differing_keys(one: Run, other: Run, sections: Sequence[str]) -> list[str]:
+    """``key: value and value`` for what the configurations have differently in some sections."""
+    keys = [
+        key
+        for key in dict.fromkeys([*one.config, *other.config])
+        if any(key == section or key.startswith(f"{section}.") for section in sections)
+        and one.config.get(key) != other.config.get(key)
+        and not (key == "data.root" and {one.config.get("data.source")} & {"folder"} == set())
+    ]
+    return [f"{key}: {_shown(one, key)} and {_shown(other, key)}" for key in keys]
+
+
+def _explained(one: Run, other: Run) -> bool:
+    own = all(run.config.get("teachers") is None for run in (one, other))
+    return own and bool(differing_keys(one, other, EXPLAINS))
+
+
+def _hashes(run: Run) -> list[str]:
+    return [teacher.sha256 for teacher in run.results.teachers]
+
+
+def _teachers(one: Run, other: Run) -> list[str]:
+    mine, theirs = one.results.teachers, other.results.teachers
+    if len(mine) != len(theirs):
+        return [f"{len(mine)} and {len(theirs)} of them"]
+    return [
+        f"{a.name}: sha256 {a.sha256[:SHORT_HASH]} and {b.sha256[:SHORT_HASH]}"
+        for a, b in zip(mine, theirs, strict=True)
+        if a.sha256 != b.sha256
+    ]
+
+
+def _shown(run: Run, key: str) -> Any:
+    return run.config.get(key, "nothing")
+
+
+def _incomparable(one: Run, other: Run, what: str, differing: list[str]) -> Exception:
+    return user_error(f"{one.origin} and {other.origin} cannot be compared: {what} ({'; '.join(differing)})")
