@@ -15,7 +15,7 @@ DASH = "-"
 
 def comparison_table(comparison: Comparison) -> Table:
     """A row a group, the reference in bold; narrow enough for 80 columns."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("group", overflow="fold")
     narrow = ("seeds", f"{comparison.measure} %", "to reference [95 %]", "gap %", "best", "ens.", "s")
     for name in narrow:
@@ -128,13 +128,13 @@ def _cells(comparison: Comparison, row: Row) -> list[str]:
     total = len(group.runs) + len(group.others)
     return [
         group.label,
-        str(total) if not group.others else f"{len(group.runs)} of {total}",
+        str(total) if not group.others else f"{len(group.runs)}/{total}",
         spread_text(row.score, 2),
         "reference" if group is comparison.reference else difference_text(row.difference),
         spread_text(row.gap_closed, 0),
         mean_text(row.best_teacher, 2),
         mean_text(row.ensemble, 2),
-        mean_text(row.seconds, 1),
+        mean_text(row.seconds, 0),
     ]
 
 
@@ -154,4 +154,4 @@ def mean_text(value: Spread | None, digits: int) -> str:
 
 def difference_text(value: Difference | None) -> str:
     """With its interval."""
-    return DASH if value is None else f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
+    return DASH if value is None else f"{value.mean:+.2f} [{value.low:.2f}, {value.high:.2f}]"

@@ -1,0 +1,252 @@
+"""Runs become groups, means and paired intervals; what cannot be compared is refused in a line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.comparison import as_json, collect, compare
+from orchestrator.comparison.curves import accuracy_plot, adversarial_plot
+from orchestrator.comparison.sensitivity import curves, sensitivity_plots
+from orchestrator.comparison.statistics import paired_difference, spread
+from orchestrator.errors import UserError
+from tests.fused import trial, write_run, write_sweep
+
+M_GA = {(1, 0): 90.0, (1, 1): 92.0, (1, 2): 97.0, (5, 0): 91.0, (5, 1): 95.0, (5, 2): 96.0}
+FAILED = trial("failed", 0, {"schedule.m_ga": 2}, "failed", "out of memory")
+
+
+def test_mean_deviation_and_interval_are_those_worked_by_hand() -> None:
+    # 90, 92, 97: mean 93, squares 9 + 1 + 16 over 2. Differences -1, -3, 1: mean -1, deviation 2;
+    # the 97.5 % quantile of Student's t with 2 degrees of freedom is 4.302653 in every table.
+    one = spread([90.0, 92.0, 97.0])
+    assert one is not None and one.mean == 93.0
+    assert one.deviation == pytest.approx(13**0.5)
+    found = paired_difference({0: 90.0, 1: 92.0, 2: 97.0, 7: 1.0}, {2: 96.0, 0: 91.0, 1: 95.0, 8: 2.0})
+    assert found is not None and (found.mean, found.count) == (-1.0, 3)
+    half = 4.302653 * 2 / 3**0.5
+    assert (found.low, found.high) == pytest.approx((-1 - half, -1 + half), abs=1e-5)
+
+
+def test_a_single_seed_has_no_deviation_and_no_interval() -> None:
+    one = spread([90.0])
+    assert one is not None and one.deviation is None
+    assert paired_difference({0: 1.0, 1: 2.0}, {1: 2.0, 2: 3.0}) is None
+    assert spread([]) is None
+
+
+def test_a_sweep_is_compared_with_its_own_configuration(tmp_path: Path) -> None:
+    numbers = as_json(compare(collect([write_sweep(tmp_path / "s", M_GA, FAILED)])))
+    assert numbers["reference"] == "m_ga=5"
+    first, none, last = numbers["groups"]
+    assert [one["label"] for one in numbers["groups"]] == ["m_ga=1", "m_ga=2", "m_ga=5"]
+    assert first["score"] == pytest.approx({"mean": 93.0, "deviation": 13**0.5, "count": 3})
+    assert first["difference"]["mean"] == -1.0 and last["difference"] is None
+    assert first["best_teacher"]["mean"] == 81.0  # 80, 81 and 82 with seeds 0, 1 and 2
+    assert none["score"] is None and none["unfinished"] == 1
+    assert numbers["left_out"] == [{"name": "failed", "status": "failed", "reason": "out of memory"}]
+
+
+def test_seeds_and_places_do_not_make_a_group_and_a_repeated_run_counts_once(tmp_path: Path) -> None:
+    folders = [
+        write_run(tmp_path / "a", seed=0, accuracy=90.0),
+        write_run(tmp_path / "b", "engine.prefetch=3", "tracking.enabled=false", seed=1, accuracy=94.0),
+        write_run(tmp_path / "again", "output=elsewhere", seed=0, accuracy=10.0),
+    ]
+    compared = compare(collect([*folders, tmp_path / "." / "a"]))
+    (group,) = compared.groups
+    assert [run.name for run in group.runs] == ["a", "b"] and group.label == "all runs"
+    (row,) = compared.rows
+    assert row.score is not None and row.score.mean == 92.0
+    assert "repeats the configuration and the seed" in compared.notes[0]
+
+
+def test_groups_are_called_after_the_ends_of_keys_unless_these_are_alike(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "a", "method.tau=2"),
+        write_run(tmp_path / "b", "optimisation.momentum=0.8", "pretrain.recipe.momentum=0.7"),
+    ]
+    assert [group.label for group in compare(collect(runs)).groups] == [
+        "pretrain.recipe.momentum=0.7, tau=3, optimisation.momentum=0.8",
+        "pretrain.recipe.momentum=0.9, tau=2, optimisation.momentum=0.9",
+    ]
+
+
+def test_the_reference_can_be_chosen_and_must_exist(tmp_path: Path) -> None:
+    runs = collect([write_sweep(tmp_path / "s", M_GA, FAILED)])
+    assert compare(runs, "m_ga=1").reference.label == "m_ga=1"
+    for wrong in ("m_ga=2", "nonsense"):  # The first has no finished run.
+        with pytest.raises(UserError, match=r"no group with a finished run \(those are: m_ga=1; m_ga=5\)"):
+            compare(runs, wrong)
+
+
+def test_without_test_images_the_agreement_is_compared_and_this_is_said(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / str(a), seed=a, accuracy=None, agreement=70.0 + a) for a in (0, 2)]
+    compared = compare(collect(runs))
+    assert compared.measure == "agreement"
+    assert compared.rows[0].score is not None and compared.rows[0].score.mean == 71.0
+    assert "without test images" in compared.notes[0] and "synthetic images" in compared.notes[0]
+
+
+def test_a_full_grid_is_averaged_within_each_seed(tmp_path: Path) -> None:
+    scores = {(1, 3): 80.0, (1, 5): 84.0, (2, 3): 90.0, (2, 5): 96.0}
+    runs = [
+        write_run(tmp_path / f"{m}-{t}-{s}", f"schedule.m_ga={m}", f"method.tau={t}", seed=s, accuracy=y + s)
+        for (m, t), y in scores.items()
+        for s in (0, 1)
+    ]
+    compared = compare(collect(runs))
+    (curve,) = curves(compared, "schedule.m_ga")
+    assert curve.points == {1: {0: 82.0, 1: 83.0}, 2: {0: 93.0, 1: 94.0}}
+    assert "Averaged over tau" in curve.how
+    assert {plot.name for plot in sensitivity_plots(compared)} == {
+        "sensitivity-schedule.m_ga",
+        "sensitivity-method.tau",
+    }
+
+
+def test_one_at_a_time_holds_the_others_at_the_base(tmp_path: Path) -> None:
+    changes = {"schedule.m_ga=1": 80.0, "schedule.m_ga=5": 90.0, "method.tau=9": 70.0}
+    runs = [write_run(tmp_path / name, name, accuracy=y) for name, y in changes.items()]
+    compared = compare(collect(runs))
+    (curve,) = curves(compared, "schedule.m_ga")
+    assert curve.points == {1: {0: 80.0}, 5: {0: 90.0}}  # Without the 70 at tau = 9.
+    assert curve.how == "Only runs with tau=3."
+
+
+def test_trials_that_differ_in_everything_have_no_mean(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "a", "schedule.m_ga=1", "method.tau=2"),
+        write_run(tmp_path / "b", "schedule.m_ga=2", "method.tau=4"),
+    ]
+    compared = compare(collect(runs))
+    (curve,) = curves(compared, "schedule.m_ga")
+    assert not curve.means and "no mean" in curve.how
+    assert sensitivity_plots(compared) == []  # Two runs that just differ are no sweep.
+
+
+def test_curves_are_means_over_parties_and_seeds_without_the_warm_up(tmp_path: Path) -> None:
+    compared = compare(collect([write_sweep(tmp_path / "s", M_GA)]))
+    accuracy, adversarial = accuracy_plot(compared), adversarial_plot(compared)
+    assert accuracy is not None and adversarial is not None
+    assert list(accuracy.rows[0][:3]) == ["m_ga=1", 1, 83.0]  # The end is 93.
+    rows = {(row[0], row[1], row[2]): row[3] for row in adversarial.rows}
+    assert rows["teacher-GA", "m_ga=1", 2] == pytest.approx(-0.2)  # -0.1 and -0.3
+    assert rows["teacher-student", "m_ga=5", 2] == pytest.approx(-0.95)  # -0.5 and -1.4
+
+
+def damaged(folder: Path, name: str, content: str) -> Path:
+    (folder / name).write_text(content)
+    return folder
+
+
+def changed(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def refuse(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["compare", *arguments])
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.strip().splitlines()
+    return line
+
+
+def test_what_is_no_target_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
+    for target in (str(tmp_path / "nothing"), str(tmp_path), "with\0null"):
+        line = refuse(target)
+        assert "is no target" in line and "sweep.json" in line and "mlflow:EXPERIMENT" in line
+
+
+def test_runs_on_other_data_are_refused_with_the_keys(tmp_path: Path) -> None:
+    one = write_run(tmp_path / "a")
+    other = write_run(tmp_path / "b", "data.source=cifar10")
+    line = refuse(str(one), str(other))
+    assert "other data (data.source: digits and cifar10)" in line
+
+
+def test_the_folder_of_a_named_data_set_is_no_other_data(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / root, f"data.root={root}", "data.source=cifar10") for root in ("x", "y")]
+    assert compare(collect(runs)).counted
+
+
+def test_other_teachers_are_refused_unless_their_pretraining_explains_them(tmp_path: Path) -> None:
+    one = write_run(tmp_path / "a")
+    other = write_run(tmp_path / "b", "schedule.m_ga=1", hashes=("a0", "other"))
+    line = refuse(str(one), str(other))
+    assert "other teachers with seed 0 (party-1: sha256 b0 and other)" in line
+    explained = write_run(tmp_path / "c", "pretrain.split=imbalanced", hashes=("c", "d"))
+    assert len(compare(collect([one, explained])).groups) == 2
+    for name in ("d", "e"):  # Named teachers are what they are.
+        changes = ["pretrain=null", "teachers=[x.safetensors, y.safetensors]"]
+        write_run(tmp_path / name, *changes, hashes=(name, "same"))
+    assert "other teachers" in refuse(str(tmp_path / "d"), str(tmp_path / "e"))
+
+
+def test_an_empty_comparison_is_refused(tmp_path: Path) -> None:
+    assert "no run is finished (failed is failed)" in refuse(str(write_sweep(tmp_path / "s", {}, FAILED)))
+    interrupted = write_run(tmp_path / "a", status="interrupted")
+    assert "no run is finished (a is interrupted)" in refuse(str(interrupted))
+    (interrupted / "summary.json").unlink()
+    assert "no run is finished (a is unfinished)" in refuse(str(interrupted))
+    assert "there are no runs" in refuse(str(write_sweep(tmp_path / "empty", {})))
+
+
+def test_teachers_alone_are_no_fusion(tmp_path: Path) -> None:
+    assert "no fusion" in refuse(str(write_run(tmp_path / "a", student=None)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("summary.json", "{", "summary.json: cannot be read"),
+        ("summary.json", "[]", "summary.json: is damaged"),
+        ("summary.json", '{"teachers": []}', "summary.json: is damaged (teachers: "),
+        ("summary.json", '{"a": 1, "a": 2}', "summary.json: cannot be read"),
+        ("config.yaml", "schedule: [", "config.yaml, line"),
+        ("config.yaml", "unheard: 1", "config.yaml"),
+        ("metrics.parquet", "no table", "metrics.parquet: is damaged"),
+        ("environment.json", "[" * 100_000, "environment.json: cannot be read"),
+    ],
+)
+def test_damaged_files_of_a_run_are_named(tmp_path: Path, name: str, content: str, told: str) -> None:
+    result = CliRunner().invoke(app, ["compare", str(damaged(write_run(tmp_path / "a"), name, content))])
+    assert result.exit_code == 2 and told in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"schema": 2}, "sweep.json: is damaged (schema: "),
+        ({"trials": [{"name": "x"}]}, "sweep.json: is damaged (trials.0."),
+        (
+            {"parameters": {"schedule.m_ga": {"label": "x", "scale": "cubic"}}},
+            "parameters.schedule.m_ga.scale",
+        ),
+        ({"trials": [trial("../../elsewhere", 0, {})]}, "elsewhere is outside"),
+        ({"trials": [trial("missing", 0, {})]}, "missing/config.yaml: No such file"),
+    ],
+)
+def test_a_damaged_sweep_is_named(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    folder = write_sweep(tmp_path / "s", {(1, 0): 90.0})
+    changed(folder / "sweep.json", **changes)
+    assert told in refuse(str(folder))
+
+
+def test_a_summary_that_belongs_to_another_seed_is_damage(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", seed=1)
+    changed(folder / "summary.json", seed=2)
+    assert "seed 2 in summary.json, 1 in config.yaml" in refuse(str(folder))
+
+
+def test_the_table_names_failed_trials_and_their_reasons(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", M_GA, {**FAILED, "reason": "[red]no[/red] memory"})
+    result = CliRunner().invoke(app, ["compare", str(folder), "--json", str(tmp_path / "n.json")])
+    assert result.exit_code == 0, result.output
+    assert "93.00 ± 3.61" in result.output and "-1.00 [-5.97, 3.97]" in result.output
+    assert "0/1" in result.output and "[red]no[/red] memory" in result.output
+    assert "1 of 7 runs" in result.output
+    assert json.loads((tmp_path / "n.json").read_text())["reference"] == "m_ga=5"
