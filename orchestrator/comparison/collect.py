@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fusion.untrusted import one_line
 from orchestrator import journal
 from orchestrator.comparison.files import Summary, SweepFile, Trial, read_model, read_object
 from orchestrator.comparison.records import FINISHED, Run, Sweep
@@ -62,8 +63,8 @@ def run_in(folder: Path, *, name: str | None = None, origin: str | None = None) 
     """
     config = flat_config(folder / CONFIG)
     about: dict[str, Any] = {
-        "name": name or folder.absolute().name,
-        "origin": origin or str(folder),
+        "name": one_line(name or folder.absolute().name),
+        "origin": one_line(origin or str(folder)),
         "identity": origin or str(folder.resolve()),
         "config": config,
         "environment": _if_there(folder / ENVIRONMENT),
@@ -87,7 +88,7 @@ def run_in(folder: Path, *, name: str | None = None, origin: str | None = None) 
         status=FINISHED,
         summary=summary,
         epochs=journal.read_epochs(folder),
-        classes=[str(one) for one in classes] if isinstance(classes, list) else (),
+        classes=[one_line(str(one)) for one in classes] if isinstance(classes, list) else (),
     )
 
 
@@ -117,7 +118,7 @@ def _trial(folder: Path, sweep: Sweep, trial: Trial) -> Run:
     config = flat_config(place / CONFIG) if (place / CONFIG).is_file() else _planned(sweep, trial)
     return Run(
         name=trial.name,
-        origin=str(place),
+        origin=one_line(str(place)),
         identity=str(place.resolve()),
         seed=trial.seed,
         config=config,

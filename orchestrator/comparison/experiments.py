@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fusion.untrusted import one_line
 from orchestrator import journal
 from orchestrator.comparison.collect import CONFIG, ENVIRONMENT, EXPERIMENT, SUMMARY, run_in
 from orchestrator.comparison.records import Run
@@ -89,8 +90,8 @@ def _read(client: Any, entry: Any, experiment: str, scratch: Path) -> Run:
 def _left_out(entry: Any, origin: str, status: str, reason: str) -> Run:
     seed = str(entry.data.params.get("seed", ""))
     return Run(
-        name=str(entry.info.run_name),
-        origin=origin,
+        name=one_line(str(entry.info.run_name)),
+        origin=one_line(origin),
         identity=entry.info.run_id,
         seed=int(seed) if seed.isdecimal() else 0,
         config={},

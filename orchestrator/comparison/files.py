@@ -1,14 +1,16 @@
 """The files of runs and sweeps, as far as a comparison reads them: checked, and damage told in one line."""
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from fusion.untrusted import Refused, parse_json, read_file
+from fusion.untrusted import Refused, one_line, parse_json, read_file
 from orchestrator.errors import user_error
 
 LARGEST = 64 * 2**20
+Line: TypeAlias = Annotated[str, AfterValidator(one_line)]
+"""A text that is shown: it neither ends a line nor steers a terminal."""
 Content = TypeVar("Content", bound=BaseModel)
 
 
@@ -27,7 +29,7 @@ class Score(_Part):
 class TeacherScore(Score):
     """One of the fused."""
 
-    name: str
+    name: Line
     sha256: str
 
 
@@ -36,7 +38,7 @@ class StudentScore(Score):
 
     agreement: float | None = None
     """With the teachers' ensemble, in percent."""
-    agreement_on: str = "nothing"
+    agreement_on: Line = "nothing"
 
 
 class Summary(_Part):
@@ -49,33 +51,33 @@ class Summary(_Part):
     gap_closed: float | None = None
     seconds: float
     seed: int
-    status: str
+    status: Line
 
 
 class Parameter(_Part):
     """One of a sweep's dimensions."""
 
-    label: str
+    label: Line
     scale: Literal["linear", "log"] = "linear"
 
 
 class Trial(_Part):
     """One run of a sweep."""
 
-    name: str
+    name: Line
     parameters: dict[str, Any]
     seed: int
     folder: str
     """Within the sweep's."""
     status: Literal["finished", "failed", "stopped early", "running", "waiting"]
-    reason: str | None = None
+    reason: Line | None = None
 
 
 class SweepFile(_Part):
     """sweep.json."""
 
     version: Literal[1] = Field(alias="schema")
-    name: str
+    name: Line
     parameters: dict[str, Parameter]
     trials: list[Trial]
 

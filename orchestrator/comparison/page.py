@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from fusion.untrusted import one_line
 from orchestrator.comparison.compared import Comparison
 from orchestrator.comparison.drawing import Plot, csv_text, picture
 from orchestrator.comparison.groups import shown_value
@@ -44,7 +45,7 @@ def page(comparison: Comparison, plots: Sequence[Plot], command: Sequence[str]) 
         settings=_settings(comparison),
         environments=_environments(comparison.counted),
         here=_lines(environment()),
-        command=shlex.join(command),
+        command=one_line(shlex.join(command)),
     )
 
 
@@ -109,7 +110,7 @@ def _lines(environment_of: Mapping[str, Any]) -> list[str]:
     versions = packages if isinstance(packages, Mapping) else {}
     lines = [f"{name} {value}" for name, value in environment_of.items() if name != "packages"]
     lines += [f"{name} {value}" for name, value in versions.items()]
-    return lines or ["nothing is known"]
+    return [one_line(line) for line in lines] or ["nothing is known"]
 
 
 def write_page(path: Path, text: str) -> None:

@@ -207,13 +207,15 @@ def _coordinates(comparison: Comparison) -> Any:
 def _scaled(
     values: Sequence[Any], logarithmic: bool, most: int
 ) -> tuple[list[float], list[tuple[float, str]]]:
-    """Heights in [0, 1], and at most so many marks of the axis; words stand as far apart as they come."""
+    """Heights in [0, 1], and at most so many marks of the axis; what has no place of its own stands in
+    equal distances."""
     distinct = list(dict.fromkeys(values))
     if not all(map(is_number, distinct)):
         raw = {value: float(index) for index, value in enumerate(distinct)}
+    elif logarithmic and min(distinct) <= 0:  # Zero has no logarithm, but a place.
+        raw = {value: float(index) for index, value in enumerate(sorted(distinct))}
     else:
-        use_log = logarithmic and min(distinct) > 0
-        raw = {value: float(np.log(value)) if use_log else float(value) for value in distinct}
+        raw = {value: float(np.log(value)) if logarithmic else float(value) for value in distinct}
     low, high = min(raw.values()), max(raw.values())
     height = {value: (one - low) / (high - low) if high > low else 0.5 for value, one in raw.items()}
     ends = {min(raw, key=raw.__getitem__): None, max(raw, key=raw.__getitem__): None}

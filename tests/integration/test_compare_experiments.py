@@ -20,7 +20,9 @@ EXPERIMENT = "fusions & <b>more</b>"
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     place = tmp_path_factory.mktemp("runs")
     return [
-        write_run(place / f"{value}-{seed}", f"schedule.m_ga={value}", seed=seed, accuracy=80.0 + value * seed)
+        write_run(
+            place / f"{value}-{seed}", f"schedule.m_ga={value}", seed=seed, accuracy=80.0 + value * seed
+        )
         for value in (1, 5)
         for seed in (0, 1)
     ]
@@ -91,7 +93,9 @@ def test_a_store_of_another_schema_is_a_line(store: str, tmp_path: Path) -> None
     assert "another schema than the MLflow here (found version fedcba987654, but expected" in line
 
 
-def test_a_store_or_experiment_that_is_not_there_is_a_line_and_is_not_made(store: str, tmp_path: Path) -> None:
+def test_a_store_or_experiment_that_is_not_there_is_a_line_and_is_not_made(
+    store: str, tmp_path: Path
+) -> None:
     assert "no such tracking store" in refuse("mlflow:x", f"sqlite:///{tmp_path}/none.db")
     assert list(tmp_path.iterdir()) == []
     line = refuse("mlflow:unknown", store)

@@ -243,10 +243,10 @@ def test_a_summary_that_belongs_to_another_seed_is_damage(tmp_path: Path) -> Non
 
 
 def test_the_table_names_failed_trials_and_their_reasons(tmp_path: Path) -> None:
-    folder = write_sweep(tmp_path / "s", M_GA, {**FAILED, "reason": "[red]no[/red] memory"})
+    folder = write_sweep(tmp_path / "s", M_GA, {**FAILED, "reason": "[red]no[/red] \x1b[2Jmemory"})
     result = CliRunner().invoke(app, ["compare", str(folder), "--json", str(tmp_path / "n.json")])
     assert result.exit_code == 0, result.output
     assert "93.00 ± 3.61" in result.output and "-1.00 [-5.97, 3.97]" in result.output
-    assert "0/1" in result.output and "[red]no[/red] memory" in result.output
+    assert "0/1" in result.output and "[red]no[/red] \\x1b[2Jmemory" in result.output
     assert "1 of 7 runs" in result.output
     assert json.loads((tmp_path / "n.json").read_text())["reference"] == "m_ga=5"

@@ -5,7 +5,7 @@ import csv
 import io
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from PIL import Image
@@ -73,7 +73,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweeps") / "s"
     write_sweep(folder, M_GA, failed, name=HOSTILE, parameters=parameters)
     (folder / "trials" / "schedule.m_ga=1,seed=0" / "environment.json").write_text(
-        '{"python": "<b>3</b>", "packages": {"torch</p>": "=1"}}'
+        '{"python": "<b>3</b>", "packages": {"torch</p>": "=1", "half": "\\ud800"}}'
     )
     return folder
 
@@ -94,7 +94,7 @@ def test_the_report_loads_nothing_and_runs_nothing(report: Reader, sweep: Path) 
     drawn = [content(one) for one in report.loaded if one.startswith("data:image/svg")]
     assert len(drawn) == 2 * len(FIGURES)  # Light and dark.
     for one in drawn:
-        elements = list(ElementTree.fromstring(one).iter())  # It parses, though names were hostile.
+        elements = list(ET.fromstring(one).iter())  # It parses, though names were hostile.
         assert not [element for element in elements if element.tag.endswith("script")]
         targets = [value for element in elements for name, value in element.attrib.items() if "href" in name]
         assert targets and all(value.startswith(("#", "data:")) for value in targets)
@@ -103,6 +103,7 @@ def test_the_report_loads_nothing_and_runs_nothing(report: Reader, sweep: Path) 
 def test_hostile_names_are_text(report: Reader) -> None:
     assert report.text.count(HOSTILE) >= 3  # The title, the heading, and the reason.
     assert "<b>3</b>" in report.text and "torch</p> =1" in report.text
+    assert "half \\ud800" in report.text
 
 
 def test_it_says_the_command_the_configuration_versions_and_seeds(report: Reader, sweep: Path) -> None:
