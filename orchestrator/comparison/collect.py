@@ -113,7 +113,7 @@ def _trial(folder: Path, sweep: Sweep, trial: Trial) -> Run:
     if trial.status == FINISHED:
         run = run_in(place, name=trial.name)
         if not run.finished:
-            raise user_error(f"{place}: is damaged ({SWEEP} calls it finished, it {run.reason})")
+            raise user_error(f"{place}: is damaged ({SWEEP} calls it finished, but it is {run.status})")
         return dataclasses.replace(run, sweep=sweep)
     config = flat_config(place / CONFIG) if (place / CONFIG).is_file() else _planned(sweep, trial)
     return Run(

@@ -19,6 +19,10 @@ DOTS_PER_INCH = 130
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 SAME_IDENTIFIERS = "dfmf"
 DARK = "#1b1d22"
+BRIGHT = (
+    *("#8ab4f8", "#fdb462", "#81c995", "#f28b82", "#c58af9"),
+    *("#d7a27f", "#f8a5d8", "#bdc1c6", "#d9e26a", "#78d9ec"),
+)
 PLAIN = {"text.parse_math": False, "font.size": 10, "svg.hashsalt": SAME_IDENTIFIERS}
 ON_DARK = {
     **dict.fromkeys(
@@ -134,8 +138,11 @@ def measured(comparison: Comparison) -> str:
 @contextmanager
 def _style(dark: bool) -> Iterator[None]:
     import matplotlib as mpl
+    from matplotlib.rcsetup import cycler
 
-    settings: dict[Any, Any] = {**PLAIN, **(ON_DARK if dark else {})}
+    settings: dict[Any, Any] = dict(PLAIN)
+    if dark:
+        settings |= {**ON_DARK, "axes.prop_cycle": cycler(color=BRIGHT)}
     with mpl.rc_context(settings):
         yield
 

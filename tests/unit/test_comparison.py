@@ -236,6 +236,12 @@ def test_a_damaged_sweep_is_named(tmp_path: Path, changes: dict[str, Any], told:
     assert told in refuse(str(folder))
 
 
+def test_a_trial_that_is_finished_only_in_the_sweep_is_damage(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", {(1, 0): 90.0})
+    changed(folder / "trials" / "schedule.m_ga=1,seed=0" / "summary.json", status="interrupted")
+    assert "calls it finished, but it is interrupted" in refuse(str(folder))
+
+
 def test_a_summary_that_belongs_to_another_seed_is_damage(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", seed=1)
     changed(folder / "summary.json", seed=2)
