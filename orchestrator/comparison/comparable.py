@@ -41,7 +41,7 @@ def differing_keys(one: Run, other: Run, sections: Sequence[str]) -> list[str]:
         for key in dict.fromkeys([*one.config, *other.config])
         if any(key == section or key.startswith(f"{section}.") for section in sections)
         and one.config.get(key) != other.config.get(key)
-        and not (key == "data.root" and {one.config.get("data.source")} & {"folder"} == set())
+        and (key != "data.root" or one.config.get("data.source") == "folder")
     ]
     return [f"{key}: {_shown(one, key)} and {_shown(other, key)}" for key in keys]
 

@@ -116,7 +116,7 @@ def _draw(comparison: Comparison, panels: Sequence[tuple[str, Mapping[str, Curve
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     every[0].set_ylabel(label)
-    legend_below(figure, every[0], 2)
+    legend_below(figure, every[0])
     return figure
 
 

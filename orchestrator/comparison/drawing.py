@@ -86,19 +86,19 @@ def write_figures(folder: Path, plots: Sequence[Plot], tables: Mapping[str, str]
     return [folder / name for name in contents]
 
 
-def new_figure(columns: int = 1, size: tuple[float, float] = SIZE) -> tuple[Any, Any]:
+def new_figure(columns: int = 1) -> tuple[Any, Any]:
     """A figure and its axes, side by side with one scale if there are several."""
     from matplotlib.figure import Figure  # A second of import time that not every caller needs.
 
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=SIZE, layout="constrained")
     return figure, figure.subplots(1, columns, sharey=True)
 
 
-def legend_below(figure: Any, axes: Any, columns: int = 3) -> None:
+def legend_below(figure: Any, axes: Any) -> None:
     """A legend of what `axes` has labels for, if it has any."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize="small")
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
 
 
 def shown_groups(comparison: Comparison) -> list[Group]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fusion.untrusted import one_line
 from orchestrator.comparison.records import Run
 
 FREE = {"name", "output", "seed", "teachers", "tracking", "engine", "checkpoint", "audit"}
@@ -53,7 +54,7 @@ def make_groups(runs: Sequence[Run]) -> Grouping:
     members: dict[str, list[Run]] = {}
     for run in runs:
         if run.config:
-            members.setdefault(json.dumps(_decides(run), sort_keys=True), []).append(run)
+            members.setdefault(_identity(_decides(run)), []).append(run)
     trees = [_decides(group[0]) for group in members.values()]
     keys = differing(trees)
     labels = _labels([{key: tree.get(key) for key in keys} for tree in trees], keys, list(members.values()))
@@ -96,7 +97,7 @@ def shown_value(value: object) -> str:
         return {True: "true", False: "false", None: "none"}[value]
     if isinstance(value, (list, tuple)):
         return "[" + " ".join(shown_value(one) for one in value) + "]"
-    return str(value)
+    return one_line(str(value))
 
 
 def is_number(value: object) -> bool:
@@ -115,6 +116,12 @@ def _decides(run: Run) -> dict[str, Any]:
 
 def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key.partition(".")[0] not in FREE}
+
+
+def _identity(config: Mapping[str, Any]) -> str:
+    """The same for 3 and 3.0, which a sweep's file need not tell apart."""
+    numbers = {key: float(value) if is_number(value) else value for key, value in config.items()}
+    return json.dumps(numbers, sort_keys=True)
 
 
 def _labels(values: list[dict[str, Any]], keys: list[str], members: list[list[Run]]) -> list[str]:

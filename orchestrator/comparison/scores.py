@@ -138,7 +138,7 @@ def _bars(comparison: Comparison, found: dict[str, list[Spread | None]], names: 
     axes.set(ylabel="test accuracy in %", ylim=(0, 104))
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    legend_below(figure, axes, 2)
+    legend_below(figure, axes)
     return figure
 
 
@@ -152,7 +152,7 @@ def _cost(comparison: Comparison) -> Any:
         _mean_mark(axes, group, spread(seconds), spread(scores), colour)
     axes.set(xlabel="seconds a run", ylabel=measured(comparison))
     axes.grid(alpha=0.3)
-    legend_below(figure, axes, 2)
+    legend_below(figure, axes)
     return figure
 
 

@@ -55,9 +55,8 @@ def sensitivity_plots(comparison: Comparison) -> list[Plot]:
     plots = []
     for key, parameter in parameters_of(comparison).items():
         found = [curve for curve in curves(comparison, key) if len(curve.points) > 1]
-        if (
-            not comparison.sweeps
-        ):  # Any two runs differ in something; only what was varied alone tells something.
+        # Any two runs differ in something; only what was varied alone tells something.
+        if not comparison.sweeps:
             found = [curve for curve in found if curve.means]
         if found:
             plots.append(_plot(comparison, key, parameter, found))
@@ -184,7 +183,7 @@ def _draw(comparison: Comparison, parameter: Parameter, found: Sequence[Curve], 
         axes.axvline(place[base], linestyle=":", linewidth=1.2, color="gray", label=label)
     axes.set(xlabel=short(parameter.label), ylabel=measured(comparison))
     axes.grid(alpha=0.3)
-    legend_below(figure, axes, 2)
+    legend_below(figure, axes)
     return figure
 
 

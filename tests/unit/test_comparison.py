@@ -50,6 +50,13 @@ def test_a_sweep_is_compared_with_its_own_configuration(tmp_path: Path) -> None:
     assert numbers["left_out"] == [{"name": "failed", "status": "failed", "reason": "out of memory"}]
 
 
+def test_a_failed_trial_is_of_the_group_of_its_value_however_the_number_is_written(tmp_path: Path) -> None:
+    failed = trial("failed", 1, {"method.tau": 4}, "failed", "out of memory")
+    folder = write_sweep(tmp_path / "s", {(4.0, 0): 90.0}, failed, key="method.tau", base="method.tau=3")
+    (group,) = compare(collect([folder])).groups
+    assert len(group.runs) == len(group.others) == 1
+
+
 def test_seeds_and_places_do_not_make_a_group_and_a_repeated_run_counts_once(tmp_path: Path) -> None:
     folders = [
         write_run(tmp_path / "a", seed=0, accuracy=90.0),
