@@ -190,6 +190,7 @@ def test_other_teachers_are_refused_unless_their_pretraining_explains_them(tmp_p
         changes = ["pretrain=null", "teachers=[x.safetensors, y.safetensors]"]
         write_run(tmp_path / name, *changes, hashes=(name, "same"))
     assert "other teachers" in refuse(str(tmp_path / "d"), str(tmp_path / "e"))
+    assert "other teachers" in refuse(str(one), str(tmp_path / "d"))
 
 
 def test_an_empty_comparison_is_refused(tmp_path: Path) -> None:
