@@ -1,8 +1,7 @@
-"""Runs become groups, means and paired intervals; what cannot be compared is refused in a line."""
+"""Runs become groups, means, paired intervals and curves."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -143,117 +142,6 @@ def test_curves_are_means_over_parties_and_seeds_without_the_warm_up(tmp_path: P
     rows = {(row[0], row[1], row[2]): row[3] for row in adversarial.rows}
     assert rows["teacher-GA", "m_ga=1", 2] == pytest.approx(-0.2)  # -0.1 and -0.3
     assert rows["teacher-student", "m_ga=5", 2] == pytest.approx(-0.95)  # -0.5 and -1.4
-
-
-def damaged(folder: Path, name: str, content: str) -> Path:
-    (folder / name).write_text(content)
-    return folder
-
-
-def changed(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def refuse(*arguments: str) -> str:
-    result = CliRunner().invoke(app, ["compare", *arguments])
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.strip().splitlines()
-    return line
-
-
-def test_what_is_no_target_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
-    for target in (str(tmp_path / "nothing"), str(tmp_path), "with\0null"):
-        line = refuse(target)
-        assert "is no target" in line and "sweep.json" in line and "mlflow:EXPERIMENT" in line
-
-
-def test_runs_on_other_data_are_refused_with_the_keys(tmp_path: Path) -> None:
-    one = write_run(tmp_path / "a")
-    other = write_run(tmp_path / "b", "data.source=cifar10")
-    line = refuse(str(one), str(other))
-    assert "other data (data.source: digits and cifar10)" in line
-
-
-def test_the_folder_of_a_named_data_set_is_no_other_data(tmp_path: Path) -> None:
-    runs = [write_run(tmp_path / root, f"data.root={root}", "data.source=cifar10") for root in ("x", "y")]
-    assert compare(collect(runs)).counted
-
-
-def test_other_teachers_are_refused_unless_their_pretraining_explains_them(tmp_path: Path) -> None:
-    one = write_run(tmp_path / "a")
-    other = write_run(tmp_path / "b", "schedule.m_ga=1", hashes=("a0", "other"))
-    line = refuse(str(one), str(other))
-    assert "other teachers with seed 0 (party-1: sha256 b0 and other)" in line
-    explained = write_run(tmp_path / "c", "pretrain.split=imbalanced", hashes=("c", "d"))
-    assert len(compare(collect([one, explained])).groups) == 2
-    for name in ("d", "e"):  # Named teachers are what they are.
-        changes = ["pretrain=null", "teachers=[x.safetensors, y.safetensors]"]
-        write_run(tmp_path / name, *changes, hashes=(name, "same"))
-    assert "other teachers" in refuse(str(tmp_path / "d"), str(tmp_path / "e"))
-    assert "other teachers" in refuse(str(one), str(tmp_path / "d"))
-
-
-def test_an_empty_comparison_is_refused(tmp_path: Path) -> None:
-    assert "no run is finished (failed is failed)" in refuse(str(write_sweep(tmp_path / "s", {}, FAILED)))
-    interrupted = write_run(tmp_path / "a", status="interrupted")
-    assert "no run is finished (a is interrupted)" in refuse(str(interrupted))
-    (interrupted / "summary.json").unlink()
-    assert "no run is finished (a is unfinished)" in refuse(str(interrupted))
-    assert "there are no runs" in refuse(str(write_sweep(tmp_path / "empty", {})))
-
-
-def test_teachers_alone_are_no_fusion(tmp_path: Path) -> None:
-    assert "no fusion" in refuse(str(write_run(tmp_path / "a", student=None)))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "told"),
-    [
-        ("summary.json", "{", "summary.json: cannot be read"),
-        ("summary.json", "[]", "summary.json: is damaged"),
-        ("summary.json", '{"teachers": []}', "summary.json: is damaged (teachers: "),
-        ("summary.json", '{"a": 1, "a": 2}', "summary.json: cannot be read"),
-        ("config.yaml", "schedule: [", "config.yaml, line"),
-        ("config.yaml", "unheard: 1", "config.yaml"),
-        ("metrics.parquet", "no table", "metrics.parquet: is damaged"),
-        ("environment.json", "[" * 100_000, "environment.json: cannot be read"),
-    ],
-)
-def test_damaged_files_of_a_run_are_named(tmp_path: Path, name: str, content: str, told: str) -> None:
-    result = CliRunner().invoke(app, ["compare", str(damaged(write_run(tmp_path / "a"), name, content))])
-    assert result.exit_code == 2 and told in result.stderr
-    assert "Traceback" not in result.output
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"schema": 2}, "sweep.json: is damaged (schema: "),
-        ({"trials": [{"name": "x"}]}, "sweep.json: is damaged (trials.0."),
-        (
-            {"parameters": {"schedule.m_ga": {"label": "x", "scale": "cubic"}}},
-            "parameters.schedule.m_ga.scale",
-        ),
-        ({"trials": [trial("../../elsewhere", 0, {})]}, "elsewhere is outside"),
-        ({"trials": [trial("missing", 0, {})]}, "missing/config.yaml: No such file"),
-    ],
-)
-def test_a_damaged_sweep_is_named(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
-    folder = write_sweep(tmp_path / "s", {(1, 0): 90.0})
-    changed(folder / "sweep.json", **changes)
-    assert told in refuse(str(folder))
-
-
-def test_a_trial_that_is_finished_only_in_the_sweep_is_damage(tmp_path: Path) -> None:
-    folder = write_sweep(tmp_path / "s", {(1, 0): 90.0})
-    changed(folder / "trials" / "schedule.m_ga=1,seed=0" / "summary.json", status="interrupted")
-    assert "calls it finished, but it is interrupted" in refuse(str(folder))
-
-
-def test_a_summary_that_belongs_to_another_seed_is_damage(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "a", seed=1)
-    changed(folder / "summary.json", seed=2)
-    assert "seed 2 in summary.json, 1 in config.yaml" in refuse(str(folder))
 
 
 def test_the_table_names_failed_trials_and_their_reasons(tmp_path: Path) -> None:
