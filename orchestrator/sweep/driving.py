@@ -21,7 +21,7 @@ from orchestrator.progress import Display
 from orchestrator.run_folder import make_run_folder, write_text
 from orchestrator.running import resolve
 from orchestrator.stopping import Stopping
-from orchestrator.sweep import tracking
+from orchestrator.sweep import reporting, tracking
 from orchestrator.sweep.board import Board, Row, read_sweep
 from orchestrator.sweep.points import known_points
 from orchestrator.sweep.space import Space, check_space, load_space
@@ -134,6 +134,7 @@ def _run(
                         _stop_trials(study, board)
                         raise
                     board.write("finished")
+                    reporting.show(study, board, display)
         except KeyboardInterrupt as error:
             how = Terminated if stopping.signal == signal.SIGTERM else Interrupted
             raise how(f"stopped; to go on: dfmf sweep --resume {study.folder}") from error

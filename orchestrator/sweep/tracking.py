@@ -11,6 +11,7 @@ from orchestrator.errors import UserError
 from orchestrator.secrets import redact
 from orchestrator.shipping import be_quick
 from orchestrator.sweep.board import SWEEP, Board
+from orchestrator.sweep.reporting import REPORT
 from orchestrator.sweep.study import Study
 from orchestrator.tracking import MlflowRun, errors, first_line, flat, made_in_turn
 
@@ -65,7 +66,7 @@ def finished(study: Study, board: Board, say: Callable[[str], None]) -> Iterator
                 run = MlflowRun(uri, study.parent)
                 run.log_metrics(0, _numbers(board), int(time.time() * 1000))
                 run.log_file(study.folder / SWEEP)
-                run.log_file(study.folder / "report.html")
+                run.log_file(study.folder / REPORT)
                 run.set_status(status)
             except errors() as error:
                 say(
