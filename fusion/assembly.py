@@ -10,6 +10,7 @@ import torch
 from fusion.augmentation import Augmentation
 from fusion.compute import Compute
 from fusion.generator import Generator, GeneratorSettings
+from fusion.label_spaces import LabelSpace, label_space
 from fusion.methods import Dfmf
 from fusion.networks import ImageSpec, build_classifier, build_network
 from fusion.party import Party
@@ -28,8 +29,11 @@ class FusionSettings:
     """The student's network."""
     assistant: Literal["teacher", "student"] = "teacher"
     """Whose architecture the assistants have (the paper's Table 3)."""
-    weights: tuple[float, ...] | None = None
-    """w_k in Eq. (1), made to sum to one; None for equal weights."""
+    weights: tuple[float, ...] | Literal["uniform", "confidence"] = "uniform"
+    """w_k in Eq. (1), made to sum to one; or 'uniform'; or 'confidence': equal, but for each sample moved
+    towards the teachers that are sure of it."""
+    classes: tuple[str, ...] | None = None
+    """The student's classes in order; None: the teachers', in the order of their first appearance."""
     seed: int = 0
     rewinds: int = 0
     """How often the run went back because its numbers were no good: another noise, smaller learning rates."""
@@ -54,13 +58,26 @@ class FusionSettings:
             generator_lr=self.optimisation.generator_lr * factor,
         )
 
+    @property
+    def confident(self) -> bool:
+        """Whether the weights are those of each sample."""
+        return self.weights == "confidence"
+
+    def space(self, teachers: Sequence[TeacherCard]) -> LabelSpace:
+        """All classes that these teachers know.
+
+        Raises:
+            ValueError: `classes` are others.
+        """
+        return label_space([teacher.spec.classes for teacher in teachers], self.classes)
+
     def teacher_weights(self, num_parties: int) -> list[float]:
         """w_k, summing to one.
 
         Raises:
             ValueError: not one weight a party, or none above zero.
         """
-        weights = self.weights if self.weights is not None else (1.0,) * num_parties
+        weights = (1.0,) * num_parties if isinstance(self.weights, str) else self.weights
         if len(weights) != num_parties:
             raise ValueError(f"{len(weights)} weights for {num_parties} teachers")
         if min(weights) < 0 or sum(weights) <= 0:
@@ -104,13 +121,15 @@ def build_student(teachers: Sequence[TeacherCard], settings: FusionSettings, dev
     with torch.device("meta"):
         maps = [build_network(one.network, one.spec).feature_channels for one in teachers]
     with seeded_initialisation(settings.seed, "student"):
-        classifier = build_classifier(settings.student, student_spec(teachers))
+        classifier = build_classifier(settings.student, student_spec(teachers, settings.classes))
         vids = [Vid(classifier.network.feature_channels, channels) for channels in maps]
     return Student(
         classifier=classifier,
         teachers=[teacher.build() for teacher in teachers if isinstance(teacher, Teacher)],
         names=[teacher.name for teacher in teachers],
         weights=settings.teacher_weights(len(teachers)),
+        confident=settings.confident,
+        space=settings.space(teachers),
         vids=vids,
         method=settings.method,
         schedule=settings.schedule,
@@ -122,11 +141,12 @@ def build_student(teachers: Sequence[TeacherCard], settings: FusionSettings, dev
     )
 
 
-def student_spec(teachers: Sequence[TeacherCard]) -> ImageSpec:
-    """The student takes what the teachers take; its normalisation is the mean of theirs."""
-    first = teachers[0].spec
+def student_spec(teachers: Sequence[TeacherCard], classes: Sequence[str] | None = None) -> ImageSpec:
+    """The student takes what the teachers take, and knows all their classes (`classes` is their order); its
+    normalisation is the mean of theirs."""
     return dataclasses.replace(
-        first,
+        teachers[0].spec,
+        classes=label_space([teacher.spec.classes for teacher in teachers], classes).classes,
         mean=_columns_mean([teacher.spec.mean for teacher in teachers]),
         std=_columns_mean([teacher.spec.std for teacher in teachers]),
     )

@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fusion.data.labelled import LabelledImages
 from fusion.data.partitions import frequent_party
-from fusion.losses import mixture_log_probabilities
+from fusion.label_spaces import LabelSpace, mean_of_those_who_know, widened
+from fusion.losses import confidence_weights, mixture_log_probabilities
 from fusion.networks import Classifier
 
 EVALUATION_BATCH = 500
@@ -31,9 +32,19 @@ def logits_of(classifier: Classifier, images: Tensor, device: torch.device) -> T
     return torch.cat(batches)
 
 
-def ensemble_logits(logits: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """The teachers' ensemble: the logarithm of their weighted mean probabilities (temperature 1)."""
-    return mixture_log_probabilities(logits, weights, tau=1.0)
+def ensemble_logits(
+    logits: Sequence[Tensor], weights: Sequence[float], space: LabelSpace, *, confident: bool = False
+) -> Tensor:
+    """The teachers' ensemble: the logarithm of their weighted mean probabilities (temperature 1) over all
+    classes, each class by those who know it. `confident`: with weights of each sample, as the student's."""
+    asked = {index: one for index, one in enumerate(logits) if weights[index] > 0}
+    own = [weights[index] for index in asked]
+    mixing = confidence_weights(list(asked.values()), own) if confident else own
+    if space.common:
+        return mixture_log_probabilities(
+            [widened(asked[one], space, one, 0.0) for one in asked], mixing, tau=1.0
+        )
+    return mean_of_those_who_know(asked, mixing, own, space)
 
 
 def percent(hits: Tensor) -> float:
@@ -49,23 +60,28 @@ class Scores:
     per_class: list[float | None]
     """In the order of the classes; None for a class without a test image."""
     per_subset: list[float]
-    """On the classes that are frequent at each party (supplement, Figs. 2 and 3)."""
+    """On the classes of each party: those it knows, or where all know all those that an imbalanced split
+    makes frequent there (supplement, Figs. 2 and 3)."""
 
 
-def score(logits: Tensor, test: LabelledImages, num_parties: int) -> Scores:
-    """Top-1 accuracy: over all, per class, and per block of classes that an imbalanced split makes
-    frequent."""
+def score(logits: Tensor, test: LabelledImages, subsets: Sequence[Sequence[int]]) -> Scores:
+    """Top-1 accuracy: over all, per class, and per set of classes in `subsets`."""
     hits = logits.argmax(dim=1) == test.labels
     per_class = [
         percent(hits[test.labels == label]) if bool((test.labels == label).any()) else None
         for label in range(len(test.classes))
     ]
-    owners = torch.from_numpy(frequent_party(len(test.classes), num_parties))[test.labels]
-    per_subset = [
-        percent(hits[owners == party]) if bool((owners == party).any()) else 0.0
-        for party in range(num_parties)
-    ]
+    masks = [torch.isin(test.labels, torch.tensor(list(subset))) for subset in subsets]
+    per_subset = [percent(hits[mask]) if bool(mask.any()) else 0.0 for mask in masks]
     return Scores(percent(hits), per_class, per_subset)
+
+
+def class_subsets(space: LabelSpace) -> list[list[int]]:
+    """By party the classes that it stands for: those it knows, or where all know all its block of them."""
+    if not space.common:
+        return [list(own) for own in space.columns]
+    owners = frequent_party(len(space.classes), len(space.columns))
+    return [np.flatnonzero(owners == party).tolist() for party in range(len(space.columns))]
 
 
 def agreement(logits: Tensor, reference: Tensor) -> float:

@@ -24,23 +24,47 @@ def soft_label_kl(teacher_logits: Tensor, learner_logits: Tensor, *, tau: float)
     return F.kl_div(learner, teacher, reduction="batchmean", log_target=True)
 
 
-def mixture_log_probabilities(logits: Sequence[Tensor], weights: Sequence[float], *, tau: float) -> Tensor:
+def log_of(weight: float | Tensor) -> float | Tensor:
+    """The logarithm of a weight, a number or one a sample."""
+    return weight.log() if isinstance(weight, Tensor) else math.log(weight)
+
+
+def mixture_log_probabilities(
+    logits: Sequence[Tensor], weights: Sequence[float | Tensor], *, tau: float
+) -> Tensor:
     """log sum_k w_k softmax(logits_k / tau), the teachers' averaged soft labels in Eq. (1): [batch, classes].
 
-    A weight of zero leaves its teacher out.
+    A weight is a number, of which zero leaves its teacher out, or one a sample: [batch, 1], above zero.
     """
     weighted = [
-        F.log_softmax(one.float() / tau, dim=1) + math.log(weight)
+        F.log_softmax(one.float() / tau, dim=1) + log_of(weight)
         for one, weight in zip(logits, weights, strict=True)
-        if weight > 0
+        if isinstance(weight, Tensor) or weight > 0
     ]
     return torch.logsumexp(torch.stack(weighted), dim=0)
 
 
+def confidence_weights(logits: Sequence[Tensor], weights: Sequence[float]) -> list[Tensor]:
+    """Weights w_k(x) in Eq. (1) for each sample, [batch, 1] a teacher, that sum to one over the teachers.
+    `weights` are w_k, all above zero.
+
+    w_k(x) is proportional to w_k exp(-H(T_k(x))), H in nats at temperature 1: one over the number of classes
+    between which the teacher is undecided. For two teachers with equal w_k these are the weights of Zhang et
+    al. (ICASSP 2022, CA-MKD), with the cross-entropy that a teacher expects of itself in place of that
+    against the label, which is not known here.
+    """
+    scores = [math.log(weight) - prediction_entropy(one) for one, weight in zip(logits, weights, strict=True)]
+    return list(torch.softmax(torch.stack(scores), dim=0).unsqueeze(2))
+
+
 def distillation(
-    teacher_logits: Sequence[Tensor], student_logits: Tensor, weights: Sequence[float], *, tau: float
+    teacher_logits: Sequence[Tensor],
+    student_logits: Tensor,
+    weights: Sequence[float | Tensor],
+    *,
+    tau: float,
 ) -> Tensor:
-    """KL(sum_k w_k T_k || S), the first term of Eq. (1).
+    """KL(sum_k w_k T_k || S), the first term of Eq. (1); `mixture_log_probabilities` has the weights.
 
     The teachers' probabilities are averaged and one divergence is taken; a mean of K divergences is another
     loss.
@@ -58,8 +82,13 @@ def gaussian_kl(mean: Tensor, variance: Tensor, target_mean: Tensor, target_vari
 
 def instance_entropy(teacher_logits: Tensor) -> Tensor:
     """Mean entropy in nats of the teacher's prediction for each image: ICE, the second term of Eq. (3)."""
-    log_probabilities = F.log_softmax(teacher_logits.float(), dim=1)
-    return -(log_probabilities.exp() * log_probabilities).sum(dim=1).mean()
+    return prediction_entropy(teacher_logits).mean()
+
+
+def prediction_entropy(logits: Tensor) -> Tensor:
+    """Entropy in nats of each prediction: [batch]."""
+    log_probabilities = F.log_softmax(logits.float(), dim=1)
+    return -(log_probabilities.exp() * log_probabilities).sum(dim=1)
 
 
 def negative_batch_entropy(teacher_logits: Tensor) -> Tensor:

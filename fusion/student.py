@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from fusion.augmentation import Augmentation, augment
 from fusion.compute import Compute
+from fusion.label_spaces import LabelSpace, union_distillation
 from fusion.labelling import label
-from fusion.losses import adversarial, distillation
+from fusion.losses import adversarial, confidence_weights
 from fusion.meter import Meter
 from fusion.methods import Dfmf
 from fusion.networks import Classifier, Prediction, frozen
@@ -32,6 +33,8 @@ class Student:
         teachers: Sequence[Classifier],
         names: Sequence[str],
         weights: Sequence[float],
+        confident: bool,
+        space: LabelSpace,
         vids: Sequence[Vid],
         method: Dfmf,
         schedule: Schedule,
@@ -42,7 +45,8 @@ class Student:
         device: torch.device,
     ) -> None:
         self.compute = compute
-        self.learner = Learner(classifier, vids, method)
+        self.learner = Learner(classifier, vids, method, space, confident)
+        self.space = space
         self.teachers = [frozen(teacher) for teacher in teachers]
         self.names = list(names)
         self.weights = list(weights)
@@ -102,6 +106,8 @@ class Student:
         self.optimiser.step()
         self.meter.add(unweighted(objective), "student/")
         self._note_disagreement(targets, logits.detach())
+        if self.learner.confident:
+            self._note_weights(targets, weights)
 
     def modules(self) -> dict[str, nn.Module]:
         """What the student trains, by role."""
@@ -120,20 +126,38 @@ class Student:
         put_state(state, {"learner": self.learner}, {"optimiser": self.optimiser})
 
     def _note_disagreement(self, targets: Mapping[int, Prediction], student_logits: Tensor) -> None:
-        """Eq. (5) with the student as critic, on each party's own images; only for the log (the paper's Fig.
-        4)."""
+        """Eq. (5) with the student as critic, on each party's own images and classes; only for the log (the
+        paper's Fig. 4)."""
         shares = student_logits.chunk(len(self.names))
         for index, target in targets.items():
             own = target.logits.chunk(len(self.names))[index]
-            value = adversarial(own, shares[index], tau=self.method.tau)
+            critic = shares[index][:, list(self.space.columns[index])]
+            value = adversarial(own, critic, tau=self.method.tau)
             self.meter.add({f"student/{self.names[index]}/adv": value})
+
+    def _note_weights(self, targets: Mapping[int, Prediction], weights: Mapping[int, float]) -> None:
+        """The batch's mean of each teacher's weights; only for the log."""
+        mixing = confidence_weights([one.logits for one in targets.values()], list(weights.values()))
+        for index, weight in zip(targets, mixing, strict=True):
+            self.meter.add({f"student/{self.names[index]}/weight": weight.mean()})
 
 
 class Learner(nn.Module):
-    """What the student trains, as one module: the classifier and a VID part for every teacher."""
+    """What the student trains, as one module: the classifier and a VID part for every teacher.
 
-    def __init__(self, classifier: Classifier, vids: Sequence[Vid], method: Dfmf) -> None:
+    With `confident` the teachers' weights in the first term of Eq. (1) are those of `confidence_weights`.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        vids: Sequence[Vid],
+        method: Dfmf,
+        space: LabelSpace,
+        confident: bool,
+    ) -> None:
         super().__init__()
+        self.space, self.confident = space, confident
         self.classifier = classifier
         self.vids = nn.ModuleList(vids)
         self.tau, self.with_vid = method.tau, method.beta > 0
@@ -143,10 +167,12 @@ class Learner(nn.Module):
     ) -> tuple[dict[int | str, Tensor], Tensor]:
         """The terms of Eq. (1), `distill` and by index each teacher's VID, and the student's logits."""
         prediction = self.classifier(images)
-        logits = [target.logits for target in targets.values()]
-        values: dict[int | str, Tensor] = {
-            "distill": distillation(logits, prediction.logits, list(weights.values()), tau=self.tau)
-        }
+        logits = {index: target.logits for index, target in targets.items()}
+        mixing: Sequence[float | Tensor] = list(weights.values())
+        if self.confident:
+            mixing = confidence_weights(list(logits.values()), list(weights.values()))
+        distill = union_distillation(logits, prediction.logits, mixing, self.space, tau=self.tau)
+        values: dict[int | str, Tensor] = {"distill": distill}
         if self.with_vid:
             for index, target in targets.items():
                 values[index] = self.vids[index](prediction.features, target.features)

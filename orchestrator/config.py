@@ -1,6 +1,6 @@
 """The configuration of a run: typed, documented, with its defaults in one place."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -31,6 +31,18 @@ class TeacherSource(Section):
     """Its .safetensors file; the card lies beside it."""
     name: str | None = Field(None, pattern=RUN_NAME)
     """The party's name; by default the card's."""
+    label_map: dict[str, str] | None = Field(None, min_length=1)
+    """From its names of classes to those that the others and the student use; those left out keep theirs."""
+
+    @field_validator("label_map")
+    @classmethod
+    def _names_are_told_apart(cls, names: dict[str, str] | None) -> dict[str, str] | None:
+        targets = list((names or {}).values())
+        if "" in targets:
+            raise ValueError("an empty name is no class")
+        if twice := [name for name in targets if targets.count(name) > 1]:
+            raise ValueError(f"two classes would be called {twice[0]!r}")
+        return names
 
 
 class Pretraining(Section):
@@ -48,6 +60,11 @@ class Pretraining(Section):
     """Of the Dirichlet distribution of 'dirichlet'."""
     gold_standard: bool = True
     """Also train the student's network on all images, to compare with."""
+    classes: tuple[tuple[int | str, ...], ...] | None = None
+    """The classes of each party, by name or by number from 0; it trains on images of those alone. Empty: all
+    know all."""
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
+    """How much of its images each party trains on; empty: all."""
     canaries: int = Field(0, ge=0)
     """Images of each party that are trained with a wrong label, for `dfmf audit --data` (docs/audit.md)."""
     recipe: Recipe = Recipe()
@@ -58,8 +75,24 @@ class Pretraining(Section):
     def _networks_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_known_network(name) for name in names)
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _classes_are_lists(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        lists = value if isinstance(value, (list, tuple)) else [value]
+        for one in lists:
+            if not isinstance(one, (list, tuple)) or any(type(name) not in (int, str) for name in one):
+                raise ValueError("must be a list of names or numbers of classes for each party")
+            if len(one) < 2 or len(set(one)) < len(one):
+                raise ValueError(f"a party needs two classes or more, each once, unlike {list(one)}")
+        return tuple(tuple(one) for one in lists)
+
     @model_validator(mode="after")
-    def _one_network_each(self) -> "Pretraining":
+    def _one_of_each(self) -> "Pretraining":
+        for name, given in (("classes", self.classes), ("shares", self.shares)):
+            if given is not None and len(given) != self.parties:
+                raise ValueError(f"{name}: {len(given)} given for {self.parties} parties; give one each")
         if len(self.networks) not in (1, self.parties):
             raise ValueError(
                 f"networks: {len(self.networks)} networks for {self.parties} parties; give 1 or one each"
@@ -84,11 +117,15 @@ class RunConfig(Section):
     """The student's network."""
     assistant: Literal["teacher", "student"] = "teacher"
     """The architecture of the assistants: their teacher's, or the student's."""
-    weights: tuple[float, ...] | None = None
-    """w_k in Eq. (1), one a teacher; empty: equal."""
+    classes: tuple[str, ...] | None = None
+    """The student's classes, in order: all that the teachers know, also where they share none; empty: in the
+    order of their first appearance (docs/label-spaces.md)."""
+    weights: tuple[float, ...] | Literal["uniform", "confidence"] = "uniform"
+    """w_k in Eq. (1): a list, one a teacher; 'uniform': equal; 'confidence': for each sample the larger, the
+    surer a teacher is of it (docs/label-spaces.md)."""
     data: DataSettings | None = None
     """Labelled images, for pretraining and for evaluation. A fusion needs none."""
-    teachers: tuple[TeacherSource, ...] | None = Field(None, min_length=1)
+    teachers: tuple[TeacherSource, ...] | None = None
     """The parties' classifiers; empty: they are pretrained first."""
     pretrain: Pretraining | None = None
     """Training the teachers here."""
@@ -120,10 +157,22 @@ class RunConfig(Section):
     def _student_exists(cls, name: str) -> str:
         return _known_network(name)
 
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _weights_are_numbers_or_a_word(cls, value: Any) -> Any:
+        if value is None:
+            return "uniform"
+        numbers = isinstance(value, (list, tuple)) and all(type(one) in (int, float) for one in value)
+        if not numbers and value not in ("uniform", "confidence"):
+            raise ValueError("must be 'uniform', 'confidence' or a list of numbers, one a teacher")
+        return tuple(float(one) for one in value) if numbers else value
+
     @field_validator("teachers", mode="before")
     @classmethod
     def _paths_are_teachers(cls, value: Any) -> Any:
         if isinstance(value, (list, tuple)):
+            if not value:
+                raise ValueError("name at least one")
             return tuple({"path": one} if isinstance(one, str) else one for one in value)
         return value
 
@@ -165,6 +214,7 @@ class RunConfig(Section):
             student=self.student,
             assistant=self.assistant,
             weights=self.weights,
+            classes=self.classes,
             seed=self.seed,
             method=self.method,
             schedule=self.schedule,

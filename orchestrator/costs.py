@@ -51,7 +51,10 @@ class Costs:
 
 
 def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) -> Costs:
-    """Count the operations of a fusion of networks `teachers` on images of `spec`."""
+    """Count the operations of a fusion of networks `teachers` on images of `spec`, the student's.
+
+    A teacher that knows fewer classes is counted with a last layer for all of them.
+    """
     schedule, parties = settings.schedule, len(teachers)
     union = schedule.share(parties) * parties
     image = (1, spec.channels, spec.size, spec.size)

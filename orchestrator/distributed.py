@@ -14,6 +14,7 @@ from actors.party import PartyActor
 from actors.pretraining import PretrainingActor
 from actors.process import to_tensors
 from actors.student import StudentActor
+from fusion.assembly import student_spec
 from fusion.pretraining import Recipe
 from orchestrator.cluster import cluster, placed
 from orchestrator.costs import count, faster_labelling
@@ -133,9 +134,8 @@ class RayEngine:
         if self._settings.labelling != "auto":
             return self._settings.labelling
         networks = [teacher.network for teacher in job.teachers]
-        return faster_labelling(
-            count(job.settings, job.teachers[0].spec, networks), self._plan, self._settings
-        )
+        spec = student_spec(job.teachers, job.settings.classes)
+        return faster_labelling(count(job.settings, spec, networks), self._plan, self._settings)
 
     def _options(self, bundle: int, share: Share) -> dict[str, Any]:
         return {

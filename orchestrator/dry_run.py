@@ -5,10 +5,13 @@ from collections.abc import Sequence
 
 import torch
 
+from fusion.assembly import student_spec
 from fusion.networks import ImageSpec
+from fusion.teachers import TeacherCard
 from orchestrator.config import RunConfig
 from orchestrator.costs import STORE_BYTES, faster_labelling, iteration_seconds, lanes, seconds
 from orchestrator.estimate import PROCESS_BYTES, estimate, measured_flops_per_second
+from orchestrator.label_spaces import check_classes
 from orchestrator.loading import dump_config
 from orchestrator.placement import Plan, plan_actors
 from orchestrator.running import resolve
@@ -37,20 +40,22 @@ def describe(run: str, overrides: Sequence[str]) -> str:
 
 
 def subject(config: RunConfig) -> tuple[ImageSpec, list[str], list[str]]:
-    """What is fused: the images, and the parties' names and networks; reads the teachers and the data.
+    """What is fused: the student's images and classes, and the parties' names and networks; reads the
+    teachers and the data.
 
     Raises:
         UserError: what a run would refuse of them.
     """
     data = read_data(config)
     if config.teachers is not None:
-        teachers = read_teachers(config)
-        if data is not None:
-            check_data(teachers, data[1])
-        return teachers[0].spec, [one.name for one in teachers], [one.network for one in teachers]
-    assert data is not None and config.pretrain is not None
-    todo = lessons(config, data[0])[: config.num_parties]
-    return todo[0].spec, [one.name for one in todo], [one.network for one in todo]
+        cards: Sequence[TeacherCard] = read_teachers(config)
+    else:
+        assert data is not None
+        cards = [one.card for one in lessons(config, data[0])[: config.num_parties]]
+    space = check_classes(config, cards)
+    if data is not None:
+        check_data(cards, space, data[1])
+    return student_spec(cards, config.classes), [one.name for one in cards], [one.network for one in cards]
 
 
 def _resources(config: RunConfig) -> tuple[float, float, str]:

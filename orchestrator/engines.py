@@ -14,7 +14,7 @@ from fusion.epoch import EpochReport
 from fusion.health import Limits
 from fusion.networks import ImageSpec
 from fusion.pretraining import Recipe
-from fusion.teachers import Teacher
+from fusion.teachers import Teacher, TeacherCard
 from orchestrator.keeper import Keeper
 from orchestrator.snapshot import FRESH, Snapshot
 from orchestrator.stopping import Stopping
@@ -37,6 +37,11 @@ class Lesson:
     train: LabelledImages
     canaries: Sequence[Canary] = ()
     """Those of its images that have a wrong label on purpose."""
+
+    @property
+    def card(self) -> TeacherCard:
+        """What the classifier will be."""
+        return TeacherCard(name=self.name, network=self.network, spec=self.spec)
 
 
 Taught: TypeAlias = Callable[[Lesson, Weights], None]

@@ -6,11 +6,11 @@ from typing import Any
 from fusion.assembly import FusionSettings
 from fusion.teachers import Teacher, TeacherError, load_teacher
 from orchestrator.config import RunConfig
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, user_error
 from orchestrator.loading import load_config
 from orchestrator.recording import STUDENT, teacher_hash
 from orchestrator.results import measure_references, measure_student
-from orchestrator.teachers import GOLD_STANDARD, check_data, read_data
+from orchestrator.teachers import GOLD_STANDARD, check_data, read_data, read_teachers
 
 
 def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[str, Any]:
@@ -35,15 +35,21 @@ def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[st
     data = read_data(loaded)
     if data is None:
         raise UserError(f"{source}: data: there is nothing to evaluate on")
-    check_data([student], data[1])
     teachers, gold = teachers_of(folder, loaded) if folder else ([student], None)
-    weights = FusionSettings(
-        student=student.network, weights=loaded.weights if folder else None
-    ).teacher_weights(len(teachers))
+    settings = FusionSettings(
+        student=student.network,
+        weights=loaded.weights if folder else "uniform",
+        classes=student.spec.classes,
+    )
+    try:
+        space = settings.space(teachers)
+    except ValueError as error:
+        raise user_error(f"{target}: the student's classes are not those of its teachers: {error}") from error
+    test = check_data([student], space, data[1])
     hashes = {teacher.name: teacher_hash(teacher) for teacher in teachers}
-    references = measure_references(teachers, weights, gold, data[1], hashes)
-    entry = measure_student(student, references, data[1], None, teachers, weights)
-    result: dict[str, Any] = {"classes": list(data[1].classes), "student": entry}
+    references = measure_references(teachers, settings, gold, test, hashes)
+    entry = measure_student(student, references, test, None, teachers, settings)
+    result: dict[str, Any] = {"classes": list(test.classes), "student": entry}
     if folder:
         result |= {"teachers": references.teachers, "ensemble": references.ensemble}
         if references.gold_standard:
@@ -60,7 +66,7 @@ def teachers_of(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher
         UserError: one is missing or damaged.
     """
     if config.teachers is not None:
-        return [load_classifier(Path(source.path), source.name) for source in config.teachers], None
+        return read_teachers(config), None
     paths = [folder / "teachers" / f"party-{index}.safetensors" for index in range(config.num_parties)]
     gold = folder / "teachers" / f"{GOLD_STANDARD}.safetensors"
     return [load_classifier(path) for path in paths], load_classifier(gold) if gold.exists() else None

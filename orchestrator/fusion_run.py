@@ -19,6 +19,7 @@ from orchestrator.environment import environment
 from orchestrator.errors import RunFailed
 from orchestrator.identity import run_identity
 from orchestrator.keeper import Keeper
+from orchestrator.label_spaces import describe_classes
 from orchestrator.loading import dump_config
 from orchestrator.progress import Display
 from orchestrator.recording import Recorder, Reported, teacher_hash
@@ -92,11 +93,14 @@ class Run:
         self._begin()
         given = self.inputs.teachers
         teachers, gold = (given, None) if given is not None else self._pretrain()
+        space = self.settings.space(teachers)
+        if not space.common:
+            self.display.said(describe_classes(space, teachers))
         say_batch_norms(teachers, self.display.said)
         references = self._measure(teachers, gold)
         notify = self.shipper.notify if self.shipper else lambda: None
         epoch_length = self.config.schedule.iterations_per_epoch
-        spec = student_spec(teachers)
+        spec = student_spec(teachers, self.config.classes)
         recorder = Recorder(
             self.folder, self.display, notify, self.config.student, spec, epoch_length, self.reported
         )
@@ -192,8 +196,7 @@ class Run:
 
     def _measure(self, teachers: list[Teacher], gold: Teacher | None) -> References:
         hashes = {teacher.name: teacher_hash(teacher) for teacher in teachers}
-        weights = self.settings.teacher_weights(len(teachers))
-        return measure_references(teachers, weights, gold, self.inputs.test, hashes)
+        return measure_references(teachers, self.settings, gold, self.inputs.test, hashes)
 
     def _pretrain(self) -> tuple[list[Teacher], Teacher | None]:
         todo, display = self.inputs.todo, self.display
@@ -205,18 +208,18 @@ class Run:
         """Write everything that the run leaves."""
         recorder.student(fused.student, fused.iterations)
         write_parties(fused, teachers, self.folder)
-        test, weights = self.inputs.test, self.settings.teacher_weights(len(teachers))
+        test = self.inputs.test
         generators = [roles["generator"] for roles in fused.parties]
         synthetic = held_out_images(generators, teachers[0].spec, self.settings) if test is None else None
         student = recorder.as_teacher(fused.student)
-        entry = measure_student(student, references, test, synthetic, teachers, weights)
+        entry = measure_student(student, references, test, synthetic, teachers, self.settings)
         journal.write_table(self.folder)
         recorder.iterations = fused.iterations
         result = self._summarise(recorder, references, entry, "finished")
         recorder.plots(result.summary)
-        spec = student_spec(teachers)
         write_text(
-            self.folder / "MODEL_CARD.md", model_card(self.folder.name, student.network, spec, result.summary)
+            self.folder / "MODEL_CARD.md",
+            model_card(self.folder.name, student.network, student.spec, result.summary),
         )
         return result
 

@@ -16,4 +16,9 @@ def run_identity(config: RunConfig, teachers: Sequence[Mapping[str, Any]]) -> di
     """One level of keys as in the configuration, and each teacher's hash."""
     decides = flat(json.loads(config.model_dump_json(exclude=FREE)))
     hashes = {f"teachers.{one['name']}.sha256": one["sha256"] for one in teachers}
-    return {**decides, "engine.threads": config.engine.threads, **hashes}
+    maps = {
+        f"teachers.{index}.label_map": source.label_map
+        for index, source in enumerate(config.teachers or ())
+        if source.label_map
+    }
+    return {**decides, "engine.threads": config.engine.threads, **hashes, **maps}

@@ -13,7 +13,6 @@ from torch import Tensor
 from fusion.audit.canaries import Canary
 from fusion.audit.membership import Attack, Indices, Scores, attack, loss_scores, matched, nearness_scores
 from fusion.data.labelled import LabelledImages
-from fusion.networks import Classifier
 from fusion.teachers import Teacher
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
@@ -49,17 +48,20 @@ def measure_leakage(
     data = read_data(config)
     assert data is not None
     train, test = data
-    check_data([*teachers], test)
+    check_data(teachers, config.fusion_settings().space(teachers), test)
     parts = split(config.pretrain, train, config.seed)
     canaries = _read_canaries(folder / CANARIES, teachers, parts, len(train.classes))
     random = np.random.default_rng([config.seed, 3])
     device = driver_device()
 
-    def measured(classifier: Classifier | None, part: Indices, own: Sequence[Canary]) -> dict[str, Any]:
+    def measured(model: Teacher | None, part: Indices, own: Sequence[Canary]) -> dict[str, Any]:
+        classifier = model.build().to(device) if model is not None else None
+
         def scores(images: LabelledImages) -> Scores:
-            if classifier is None:
+            if model is None or classifier is None:
                 return nearness_scores(images.images, synthetic)
-            return loss_scores(classifier, images.images, images.labels, device)
+            labelled = images.only(model.spec.classes)  # Its own classes, in its order.
+            return loss_scores(classifier, labelled.images, labelled.labels, device)
 
         def attacked(group: Group) -> dict[str, Any]:
             return _rounded(attack(scores(group.members), scores(group.others), random))
@@ -73,10 +75,10 @@ def measure_leakage(
     everything, all_canaries = np.concatenate(parts), [canary for own in canaries for canary in own]
     return {
         "teachers": [
-            {"name": teacher.name, **measured(teacher.build().to(device), part, own)}
+            {"name": teacher.name, **measured(teacher, part, own)}
             for teacher, part, own in zip(teachers, parts, canaries, strict=True)
         ],
-        "student": measured(student.build().to(device), everything, all_canaries),
+        "student": measured(student, everything, all_canaries),
         "nearest_synthetic": measured(None, everything, all_canaries),
         "synthetic_images": len(synthetic),
     }

@@ -149,8 +149,8 @@ def _explain(error: ValidationError, source: str, from_command_line: list[str]) 
         elif problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             siblings = _known_keys(problem["loc"][:-1])
             found = [(location, f"unknown key{_suggest(str(problem['loc'][-1]), siblings)}")]
-        elif problem["type"] == "value_error" and isinstance(problem["input"], (dict, type(None))):
-            key, _, message = str(cause).partition(": ")
+        elif isinstance(problem["input"], (dict, type(None))) and ": " in str(cause):
+            key, _, message = str(cause).partition(": ")  # Of a whole section: it names the key itself.
             found = [(".".join(filter(None, (location, key))), message)]
         else:
             message = problem["msg"].removeprefix("Value error, ")

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusion.assembly import FusionSettings
 from fusion.data.labelled import LabelledImages
-from fusion.evaluation import agreement, cost, ensemble_logits, logits_of, score
+from fusion.evaluation import agreement, class_subsets, cost, ensemble_logits, logits_of, score
+from fusion.label_spaces import LabelSpace, widened
 from fusion.networks import Classifier
 from fusion.teachers import Teacher
 
@@ -34,30 +36,35 @@ def driver_device() -> torch.device:
 
 def measure_references(
     teachers: Sequence[Teacher],
-    weights: Sequence[float],
+    settings: FusionSettings,
     gold_standard: Teacher | None,
     test: LabelledImages | None,
     hashes: Mapping[str, str],
 ) -> References:
-    """Each teacher, their ensemble and the gold standard; accuracies are None without test images."""
-    device = driver_device()
+    """Each teacher, their ensemble and the gold standard; accuracies are None without test images.
+
+    All are over all classes; a teacher is wrong on images of classes that it does not know.
+    """
+    device, space = driver_device(), settings.space(teachers)
+    subsets = class_subsets(space)
     entries, logits = [], []
-    for teacher in teachers:
+    for index, teacher in enumerate(teachers):
         classifier = teacher.build().to(device)
         entry: Entry = {"name": teacher.name, "network": teacher.network, "sha256": hashes[teacher.name]}
         outputs = logits_of(classifier, test.images, device) if test is not None else None
         logits.append(outputs)
-        entries.append(entry | scores_entry(outputs, test, len(teachers)) | cost_entry(classifier, teacher))
+        scores = teacher_scores(outputs, test, space, index, subsets)
+        entries.append(entry | scores | cost_entry(classifier, teacher))
     known = [one for one in logits if one is not None]
-    together = ensemble_logits(known, weights) if known else None
-    ensemble = scores_entry(together, test, len(teachers)) | {
+    together = ensemble_of(known, settings, space) if known else None
+    ensemble = scores_entry(together, test, subsets) | {
         "macs": sum(one["macs"] for one in entries),
         "parameters": sum(one["parameters"] for one in entries),
     }
     gold = None
     if gold_standard is not None and test is not None:
         outputs = logits_of(gold_standard.build().to(device), test.images, device)
-        gold = {"network": gold_standard.network} | scores_entry(outputs, test, len(teachers))
+        gold = {"network": gold_standard.network} | scores_entry(outputs, test, subsets)
     return References(teachers=entries, ensemble=ensemble, gold_standard=gold, ensemble_on_test=together)
 
 
@@ -67,27 +74,28 @@ def measure_student(
     test: LabelledImages | None,
     synthetic: Tensor | None,
     teachers: Sequence[Teacher],
-    weights: Sequence[float],
+    settings: FusionSettings,
 ) -> Entry:
     """The student's scores, and its agreement with the ensemble: on test images, or else on `synthetic`
     ones."""
     device = driver_device()
     classifier = student.build().to(device)
+    space = settings.space(teachers)
+    subsets = class_subsets(space)
     entry: Entry = {"network": student.network} | cost_entry(classifier, student)
     if test is not None:
         assert references.ensemble_on_test is not None
         outputs = logits_of(classifier, test.images, device)
-        entry |= scores_entry(outputs, test, len(teachers))
+        entry |= scores_entry(outputs, test, subsets)
         return entry | {
             "agreement": agreement(outputs, references.ensemble_on_test),
             "agreement_on": "test images",
         }
-    entry |= scores_entry(None, None, len(teachers))
+    entry |= scores_entry(None, None, subsets)
     if synthetic is None:
         return entry | {"agreement": None, "agreement_on": "nothing"}
-    together = ensemble_logits(
-        [logits_of(one.build().to(device), synthetic, device) for one in teachers], weights
-    )
+    said = [logits_of(one.build().to(device), synthetic, device) for one in teachers]
+    together = ensemble_of(said, settings, space)
     outputs = logits_of(classifier, synthetic, device)
     return entry | {"agreement": agreement(outputs, together), "agreement_on": "synthetic images"}
 
@@ -98,13 +106,39 @@ def unmeasured_student(network: str) -> Entry:
     return {"network": network, "agreement_on": "nothing", **nothing}
 
 
-def scores_entry(logits: Tensor | None, test: LabelledImages | None, num_parties: int) -> Entry:
+def ensemble_of(logits: Sequence[Tensor], settings: FusionSettings, space: LabelSpace) -> Tensor:
+    """The ensemble as the student's weights make it."""
+    weights = settings.teacher_weights(len(logits))
+    return ensemble_logits(logits, weights, space, confident=settings.confident)
+
+
+def teacher_scores(
+    logits: Tensor | None,
+    test: LabelledImages | None,
+    space: LabelSpace,
+    index: int,
+    subsets: Sequence[Sequence[int]],
+) -> Entry:
+    """`scores_entry` of a teacher; one that knows a part of the classes has its accuracy on those as well."""
+    if logits is None or test is None:
+        return scores_entry(None, None, subsets)
+    own = space.columns[index]
+    scores = scores_entry(widened(logits, space, index, -math.inf), test, subsets)
+    if len(own) < len(space.classes):
+        scores["per_class"] = [
+            value if label in own else None for label, value in enumerate(scores["per_class"])
+        ]
+        scores["accuracy_on_own_classes"] = scores["per_subset"][index]
+    return scores
+
+
+def scores_entry(
+    logits: Tensor | None, test: LabelledImages | None, subsets: Sequence[Sequence[int]]
+) -> Entry:
     """Accuracies in percent as they stand in the summary."""
     if logits is None or test is None:
         return {"accuracy": None, "per_class": None, "per_subset": None}
-    return {
-        name: _rounded(value) for name, value in dataclasses.asdict(score(logits, test, num_parties)).items()
-    }
+    return {name: _rounded(value) for name, value in dataclasses.asdict(score(logits, test, subsets)).items()}
 
 
 def cost_entry(classifier: Classifier, teacher: Teacher) -> Entry:

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from fusion.teachers import TeacherCard
 from orchestrator import shipping
 from orchestrator.config import RunConfig
 from orchestrator.distributed import ray_engine
@@ -20,6 +21,7 @@ from orchestrator.engines import Engine
 from orchestrator.environment import git_commit
 from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
 from orchestrator.fusion_run import Run
+from orchestrator.label_spaces import check_classes
 from orchestrator.loading import config_name, load_config, parse_config
 from orchestrator.local import LocalEngine
 from orchestrator.lock import locked
@@ -122,9 +124,10 @@ def _started(
         config = without_teachers(config)
     data = read_data(config)
     teachers = None if config.teachers is None else read_teachers(config)
-    if teachers is not None and data is not None:
-        check_data(teachers, data[1])
     todo = lessons(config, data[0]) if teachers is None and data is not None else []
+    cards: Sequence[TeacherCard] = teachers or [lesson.card for lesson in todo[: config.num_parties]]
+    space = check_classes(config, cards)
+    test = check_data(cards, space, data[1]) if data is not None else None
     folder = resume.absolute() if resume else make_run_folder(config.output, config.name, default_name)
     display, stopping = Display(console or Console()), around.stopping
     try:
@@ -140,7 +143,7 @@ def _started(
                 inputs = Inputs(
                     teachers=teachers,
                     todo=todo,
-                    test=data[1] if data is not None else None,
+                    test=test,
                     storage=storage,
                     resumed=resume is not None,
                 )

@@ -14,12 +14,14 @@ from fusion.cards import TeacherCard, card_entries
 from fusion.data import partitions
 from fusion.data.labelled import DataError, LabelledImages
 from fusion.data.sources import load
+from fusion.label_spaces import LabelSpace
 from fusion.networks import ImageSpec
 from fusion.teachers import Teacher, TeacherError, load_teacher, save_teacher
 from fusion.untrusted import Refused
 from orchestrator.config import Pretraining, RunConfig
 from orchestrator.engines import Lesson, Weights
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, user_error
+from orchestrator.label_spaces import check_classes, images_of, listed, renamed
 
 GOLD_STANDARD = "gold-standard"
 CANARIES = "canaries.json"
@@ -54,7 +56,7 @@ def without_teachers(config: RunConfig) -> RunConfig:
 
 
 def read_teachers(config: RunConfig) -> list[Teacher]:
-    """The classifiers that `config.teachers` names.
+    """The classifiers that `config.teachers` names, their classes called as its label maps say.
 
     Raises:
         UserError: one is missing, damaged, or does not fit the others.
@@ -63,16 +65,16 @@ def read_teachers(config: RunConfig) -> list[Teacher]:
     teachers = []
     for index, source in enumerate(config.teachers):
         try:
-            teachers.append(load_teacher(Path(source.path), source.name))
+            teacher = load_teacher(Path(source.path), source.name)
         except TeacherError as error:
             raise UserError(f"teachers.{index}.path: {error}") from error
+        teachers.append(renamed(teacher, source.label_map or {}, f"teachers.{index}.label_map"))
     check_teachers(teachers)
     return teachers
 
 
 def check_teachers(teachers: list[Teacher]) -> None:
-    """All must take the same images, know the same classes in the same order, and have a name of their
-    own."""
+    """All must take the same images, and have a name of their own."""
     first = teachers[0]
     for index, teacher in enumerate(teachers[1:], start=1):
         where, mine, theirs = f"teachers.{index}", teacher.spec, first.spec
@@ -81,29 +83,15 @@ def check_teachers(teachers: list[Teacher]) -> None:
                 f"{where}: {teacher.name} takes {mine.channels}x{mine.size}x{mine.size} images, "
                 f"{first.name} {theirs.channels}x{theirs.size}x{theirs.size}"
             )
-        if len(mine.classes) != len(theirs.classes):
-            raise UserError(
-                f"{where}: {teacher.name} has {len(mine.classes)} classes, {first.name} {len(theirs.classes)}"
-            )
-        if mine.classes != theirs.classes:
-            differing = next(
-                i
-                for i, pair in enumerate(zip(mine.classes, theirs.classes, strict=True))
-                if len(set(pair)) > 1
-            )
-            raise UserError(
-                f"{where}: class {differing} of {teacher.name} is {mine.classes[differing]!r}, "
-                f"of {first.name} {theirs.classes[differing]!r}"
-            )
         if teacher.name in [other.name for other in teachers[:index]]:
             raise UserError(f"{where}.name: {teacher.name!r} is taken; every party needs a name of its own")
 
 
-def check_data(teachers: list[Teacher], test: LabelledImages) -> None:
-    """The evaluation images must be what the teachers take.
+def check_data(teachers: Sequence[TeacherCard], space: LabelSpace, test: LabelledImages) -> LabelledImages:
+    """The evaluation images, labelled by `space`; they must be what the teachers take.
 
     Raises:
-        UserError: another size, channel count or number of classes.
+        UserError: another size, channel count, or other classes.
     """
     spec = teachers[0].spec
     if (test.channels, test.size) != (spec.channels, spec.size):
@@ -111,8 +99,7 @@ def check_data(teachers: list[Teacher], test: LabelledImages) -> None:
             f"data: images are {test.channels}x{test.size}x{test.size}, but {teachers[0].name} takes "
             f"{spec.channels}x{spec.size}x{spec.size} (data.image_size resizes)"
         )
-    if len(test.classes) != len(spec.classes):
-        raise UserError(f"data: {len(test.classes)} classes, but {teachers[0].name} has {len(spec.classes)}")
+    return images_of(test, space)
 
 
 def lessons(config: RunConfig, train: LabelledImages) -> list[Lesson]:
@@ -122,41 +109,79 @@ def lessons(config: RunConfig, train: LabelledImages) -> list[Lesson]:
         UserError: the images cannot be split as asked, or no card could hold what they say of the classes.
     """
     assert config.pretrain is not None
+    known = classes_of(config.pretrain, train)
     try:
         parts = split(config.pretrain, train, config.seed)
-        canaries = draw_canaries(
-            train.labels.numpy(), parts, config.pretrain.canaries, len(train.classes), config.seed
-        )
+        canaries = draw_canaries(train.labels.numpy(), parts, config.pretrain.canaries, known, config.seed)
     except ValueError as error:
         raise UserError(f"pretrain: {error}") from error
     mean, std = train.normalisation()
     spec = ImageSpec(size=train.size, channels=train.channels, classes=train.classes, mean=mean, std=std)
-    result = [
-        Lesson(
+    result = []
+    for index, (part, own, columns) in enumerate(zip(parts, canaries, known, strict=True)):
+        classes = tuple(train.classes[column] for column in columns)
+        lesson = Lesson(
             name=f"party-{index}",
             network=config.pretrain.network(index),
-            spec=spec,
-            train=mislabelled(train, own).subset(part),
+            spec=dataclasses.replace(spec, classes=classes),
+            train=mislabelled(train, own).subset(part).only(classes),
             canaries=own,
         )
-        for index, (part, own) in enumerate(zip(parts, canaries, strict=True))
-    ]
+        result.append(lesson)
     if config.pretrain.gold_standard:
-        result.append(Lesson(name=GOLD_STANDARD, network=config.student, spec=spec, train=train))
+        classes = check_classes(config, [one.card for one in result]).classes
+        everything = dataclasses.replace(spec, classes=classes)
+        result.append(
+            Lesson(name=GOLD_STANDARD, network=config.student, spec=everything, train=train.only(classes))
+        )
     try:
-        card_entries(TeacherCard(name=result[0].name, network=result[0].network, spec=spec))
+        card_entries(result[0].card)
     except Refused as error:
         raise UserError(f"data: {error}") from error
     return result
 
 
+def classes_of(pretrain: Pretraining, train: LabelledImages) -> list[list[int]]:
+    """By party the classes that it is trained on, as their labels.
+
+    Raises:
+        UserError: there is no such class.
+    """
+    if pretrain.classes is None:
+        return [list(range(len(train.classes)))] * pretrain.parties
+    known = []
+    for party, own in enumerate(pretrain.classes):
+        columns = [train.classes.index(one) if one in train.classes else one for one in own]
+        for one in columns:
+            if isinstance(one, str) or not 0 <= one < len(train.classes):
+                known_ones = f"0 to {len(train.classes) - 1}: {listed(train.classes)}"
+                raise user_error(f"pretrain.classes.{party}: the data has no class {one!r} ({known_ones})")
+        if len(set(columns)) < len(columns):
+            raise user_error(f"pretrain.classes.{party}: a class stands twice, by its name and by its number")
+        known.append([int(one) for one in columns])
+    return known
+
+
 def split(pretrain: Pretraining, train: LabelledImages, seed: int) -> list[NDArray[np.int64]]:
     """The parties' parts of the training images, as index arrays."""
     labels = train.labels.numpy()
+    known = None
+    if pretrain.classes is not None:
+        known = np.zeros((len(train.classes), pretrain.parties), dtype=np.bool_)
+        for party, own in enumerate(classes_of(pretrain, train)):
+            known[own, party] = True
     if pretrain.split == "dirichlet":
-        return partitions.dirichlet(labels, pretrain.parties, concentration=pretrain.concentration, seed=seed)
-    r = pretrain.r if pretrain.split == "imbalanced" else 1.0
-    return partitions.imbalanced(labels, pretrain.parties, r=r, seed=seed)
+        parts = partitions.dirichlet(
+            labels, pretrain.parties, concentration=pretrain.concentration, seed=seed, known=known
+        )
+    else:
+        r = pretrain.r if pretrain.split == "imbalanced" else 1.0
+        parts = partitions.imbalanced(labels, pretrain.parties, r=r, seed=seed, known=known)
+    shares = pretrain.shares or (1.0,) * pretrain.parties
+    return [
+        partitions.thinned(part, share, seed=seed, party=party)
+        for party, (part, share) in enumerate(zip(parts, shares, strict=True))
+    ]
 
 
 def canaries_record(todo: Sequence[Lesson]) -> dict[str, list[dict[str, int]]]:

@@ -24,9 +24,10 @@ class Canary:
 
 
 def draw_canaries(
-    labels: NDArray[np.int64], parts: Sequence[Indices], count: int, num_classes: int, seed: int
+    labels: NDArray[np.int64], parts: Sequence[Indices], count: int, known: Sequence[Sequence[int]], seed: int
 ) -> list[list[Canary]]:
-    """`count` images of each part, each with a label drawn evenly from the other classes.
+    """`count` images of each part, each with a label drawn evenly from the other classes that its party
+    knows.
 
     Raises:
         ValueError: a part has fewer images.
@@ -38,7 +39,9 @@ def draw_canaries(
     for party, part in enumerate(parts):
         random = np.random.default_rng([seed, 2, party])
         chosen = np.sort(random.choice(part, count, replace=False))
-        wrong = (labels[chosen] + random.integers(1, num_classes, count)) % num_classes
+        own = np.sort(np.array(known[party]))
+        right = np.searchsorted(own, labels[chosen])
+        wrong = own[(right + random.integers(1, len(own), count)) % len(own)]
         drawn.append([Canary(int(index), int(label)) for index, label in zip(chosen, wrong, strict=True)])
     return drawn
 

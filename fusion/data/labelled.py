@@ -1,6 +1,7 @@
 """Labelled images in memory, for pretraining and for evaluation; a fusion itself needs none."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -47,6 +48,22 @@ class LabelledImages:
         """The images at `indices`, in that order."""
         where = torch.from_numpy(indices)
         return LabelledImages(self.images[where], self.labels[where], self.classes)
+
+    def only(self, classes: Sequence[str]) -> "LabelledImages":
+        """The images of `classes`, labelled by their order.
+
+        Raises:
+            DataError: a class is not among its own, or there is no image.
+        """
+        if tuple(classes) == self.classes:
+            return self
+        if unknown := [name for name in classes if name not in self.classes]:
+            raise DataError(f"there is no class {unknown[0]!r} (there are {', '.join(self.classes)})")
+        moved = torch.full((len(self.classes),), -1)
+        moved[[self.classes.index(name) for name in classes]] = torch.arange(len(classes))
+        labels = moved[self.labels]
+        kept = labels >= 0
+        return LabelledImages(self.images[kept], labels[kept], tuple(classes))
 
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel of the pixels in [0, 1]."""

@@ -71,6 +71,10 @@ def job(teachers: list[Teacher], **changes: object) -> Job:
     return Job(teachers=teachers, settings=settings(**changes), evaluation=None)
 
 
+def knows(index: int, classes: str) -> Teacher:
+    return teacher(index, spec=dataclasses.replace(SPEC, classes=tuple(classes)))
+
+
 COLOUR = dataclasses.replace(SPEC, channels=3, mean=(0.3, 0.4, 0.5), std=(0.4, 0.3, 0.2))
 
 SHORT = settings().schedule
@@ -102,6 +106,20 @@ CASES: dict[str, tuple[Job, int]] = {
     "colour images": (job([teacher(0, spec=COLOUR), teacher(1, spec=COLOUR)]), 1),
     "contiguous": (
         job([teacher(0, spec=COLOUR), teacher(1, spec=COLOUR)], compute=Compute(memory_format="contiguous")),
+        1,
+    ),
+    "overlapping classes": (job([knows(0, "abcd"), knows(1, "dcef"), knows(2, "badc")]), 1),
+    "disjoint classes in a given order": (
+        job([knows(0, "abc"), knows(1, "de")], classes=("e", "d", "c", "b", "a"), weights=(1.0, 3.0)),
+        1,
+    ),
+    "confidence": (job([teacher(0), teacher(1)], weights="confidence"), 1),
+    "overlapping classes and confidence": (
+        job(
+            [knows(0, "abcd"), knows(1, "dcef"), knows(2, "badc")],
+            weights="confidence",
+            schedule=dataclasses.replace(SHORT, teachers_per_batch=2),
+        ),
         1,
     ),
     "bfloat16": (job([teacher(0), teacher(1)], compute=Compute(precision="bfloat16")), 1),
@@ -139,6 +157,9 @@ def test_ray_gives_the_bits_of_algorithm_1(case: str, ray_cluster: None) -> None
         ("three parties", {"labelling": "student", "party_actors": 3}),
         ("heterogeneous", {"labelling": "parties", "prefetch": 2, "party_actors": 2}),
         ("colour images", {"labelling": "parties"}),
+        ("overlapping classes", {"labelling": "parties"}),
+        ("confidence", {"labelling": "parties"}),
+        ("overlapping classes and confidence", {"labelling": "parties", "prefetch": 2, "party_actors": 1}),
         ("some teachers a batch", {"labelling": "student"}),
         ("some teachers a batch", {"labelling": "parties", "prefetch": 3}),
     ],

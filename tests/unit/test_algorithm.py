@@ -282,15 +282,13 @@ def test_only_the_teachers_that_a_batch_asks_label_it_and_their_weights_sum_to_o
     _, learner = parties_and_student(4, schedule=schedule, weights=(1.0, 2.0, 0.0, 1.0))
     asked: list[list[int]] = []
     weights: list[list[float]] = []
-    original = student_module.distillation
+    original = student_module.union_distillation
 
-    def spy(
-        logits: list[torch.Tensor], student_logits: torch.Tensor, w: list[float], *, tau: float
-    ) -> object:
+    def spy(logits: object, student_logits: object, w: list[float], *rest: object, tau: float) -> object:
         weights.append(w)
-        return original(logits, student_logits, w, tau=tau)
+        return original(logits, student_logits, w, *rest, tau=tau)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(student_module, "distillation", spy)
+    monkeypatch.setattr(student_module, "union_distillation", spy)
     for iteration in range(8):
         learner.begin_iteration(iteration % 4)
         view = learner.view(iteration)

@@ -1,8 +1,10 @@
 """A student on two processes learns what one process learns."""
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -11,10 +13,16 @@ from fusion.assembly import build_student
 from fusion.augmentation import Augmentation
 from fusion.data_parallel import distribute, mean_over_processes, shard
 from fusion.labelling import label
-from tests.tiny import CPU, settings, teacher
+from tests.tiny import CPU, SPEC, settings, teacher
 
-TEACHERS = [teacher(0), teacher(1)]
-CHOSEN = settings(augmentation=Augmentation())
+OTHER = dataclasses.replace(SPEC, classes=("d", "c", "e"))
+SUBJECTS = {
+    "the same classes": ([teacher(0), teacher(1)], settings(augmentation=Augmentation())),
+    "overlapping classes, confidence": (
+        [teacher(0), teacher(1, spec=OTHER)],
+        settings(augmentation=Augmentation(), weights="confidence"),
+    ),
+}
 WORLD = 2
 
 
@@ -23,10 +31,11 @@ def unions() -> list[torch.Tensor]:
     return [torch.rand(12, 1, 8, 8, generator=stream) for _ in range(4)]
 
 
-def learn(rank: int, folder: str) -> None:
+def learn(rank: int, folder: str, subject: str) -> None:
+    teachers, chosen_settings = SUBJECTS[subject]
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
-    student = build_student(TEACHERS, CHOSEN, CPU)
+    student = build_student(teachers, chosen_settings, CPU)
     distribute(student)
     for iteration, images in enumerate(unions()):
         student.begin_iteration(iteration % 4)
@@ -39,11 +48,12 @@ def learn(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_learn_what_one_learns() -> None:
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_two_processes_learn_what_one_learns(subject: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(learn, args=(folder,), nprocs=WORLD)
+        mp.spawn(learn, args=(folder, subject), nprocs=WORLD)
         results = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
-    student = build_student(TEACHERS, CHOSEN, CPU)
+    student = build_student(*SUBJECTS[subject], CPU)
     for iteration, images in enumerate(unions()):
         student.begin_iteration(iteration % 4)
         student.update(images)

@@ -3,27 +3,29 @@ import torch
 
 from fusion.data.labelled import LabelledImages
 from fusion.evaluation import agreement, cost, ensemble_logits, logits_of, score
+from fusion.label_spaces import label_space
 from fusion.networks import build_classifier
 from orchestrator.results import References, gap_closed
 from tests.tiny import CPU, SPEC, teacher
+
+SAME = label_space(["abc", "abc"])
 
 
 def test_scores_worked_by_hand() -> None:
     predictions = torch.tensor([0, 0, 1, 2, 3, 3])
     truth = torch.tensor([0, 1, 1, 2, 2, 3])
     test = LabelledImages(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), truth, ("a", "b", "c", "d", "e"))
-    found = score(torch.nn.functional.one_hot(predictions, 5).float(), test, 2)
+    found = score(torch.nn.functional.one_hot(predictions, 5).float(), test, [(0, 1, 2), (3, 4)])
     assert found.accuracy == pytest.approx(100 * 4 / 6)
     assert found.per_class == [100.0, 50.0, 50.0, 100.0, None]
-    # Classes a, b, c are frequent at party 0; d and e at party 1.
     assert found.per_subset == [60.0, 100.0]
 
 
 def test_the_ensemble_averages_probabilities() -> None:
     logits = [torch.tensor([[3.0, 0.0, 0.0]]), torch.tensor([[0.0, 1.0, 0.0]])]
     expected = 0.5 * logits[0].softmax(1) + 0.5 * logits[1].softmax(1)
-    torch.testing.assert_close(ensemble_logits(logits, [0.5, 0.5]).exp(), expected)
-    assert ensemble_logits(logits, [0.01, 0.99]).argmax() == 1
+    torch.testing.assert_close(ensemble_logits(logits, [0.5, 0.5], SAME).exp(), expected)
+    assert ensemble_logits(logits, [0.01, 0.99], SAME).argmax() == 1
 
 
 def test_agreement_needs_no_labels() -> None:

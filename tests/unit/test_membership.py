@@ -79,9 +79,10 @@ def labelled(count: int = 60) -> LabelledImages:
 
 def test_canaries_are_of_their_part_wrong_in_every_way_and_the_seeds() -> None:
     labels, parts = np.arange(600) % 4, [np.arange(0, 300), np.arange(300, 600)]
-    drawn = draw_canaries(labels, parts, 90, 4, seed=5)
-    assert drawn == draw_canaries(labels, parts, 90, 4, seed=5)
-    assert drawn != draw_canaries(labels, parts, 90, 4, seed=6)
+    known = [range(4), range(4)]
+    drawn = draw_canaries(labels, parts, 90, known, seed=5)
+    assert drawn == draw_canaries(labels, parts, 90, known, seed=5)
+    assert drawn != draw_canaries(labels, parts, 90, known, seed=6)
     for own, part in zip(drawn, parts, strict=True):
         assert len({one.index for one in own}) == 90
         assert {one.index for one in own} <= set(part.tolist())
@@ -89,7 +90,7 @@ def test_canaries_are_of_their_part_wrong_in_every_way_and_the_seeds() -> None:
         assert steps[0] == 0
         assert steps[1:].min() > 15
     with pytest.raises(ValueError, match="301, but the smallest party has 300 images"):
-        draw_canaries(labels, parts, 301, 4, seed=5)
+        draw_canaries(labels, parts, 301, known, seed=5)
 
 
 def test_only_canaries_are_mislabelled() -> None:

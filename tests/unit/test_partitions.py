@@ -47,6 +47,31 @@ def test_a_balanced_split_differs_by_at_most_one_image_a_class() -> None:
     assert np.ptp(dealt, axis=0).max() <= 1
 
 
+def test_a_class_is_shared_out_among_those_who_know_it() -> None:
+    known = np.zeros((10, 2), dtype=np.bool_)
+    known[:6, 0], known[4:9, 1] = True, True  # Nobody knows class 9.
+    dealt = counts(partitions.imbalanced(labels(100), 2, r=3, seed=0, known=known), labels(100))
+    assert dealt[0].tolist() == [100] * 4 + [75, 25] + [0] * 4
+    assert dealt[1].tolist() == [0] * 4 + [25, 75] + [100] * 3 + [0]
+    parts = partitions.dirichlet(labels(100), 2, concentration=1.0, seed=0, known=known)
+    dealt = counts(parts, labels(100))
+    assert ((dealt > 0) <= known.T).all()
+    assert dealt.sum(axis=0).tolist() == [100] * 9 + [0]
+    everybody = partitions.imbalanced(labels(), 2, r=3, seed=0, known=np.ones((10, 2), dtype=np.bool_))
+    for part, same in zip(everybody, partitions.imbalanced(labels(), 2, r=3, seed=0), strict=True):
+        assert part.tolist() == same.tolist()
+
+
+def test_a_share_of_a_part_is_drawn_from_it() -> None:
+    part = partitions.balanced(labels(), 2, seed=0)[1]
+    few = partitions.thinned(part, 0.05, seed=0, party=1)
+    assert len(few) == round(0.05 * len(part))
+    assert set(few.tolist()) < set(part.tolist())
+    assert few.tolist() == sorted(few.tolist())
+    assert partitions.thinned(part, 1.0, seed=0, party=1) is part
+    assert len(partitions.thinned(part, 1e-9, seed=0, party=1)) == 2
+
+
 def test_the_seed_decides_the_split() -> None:
     first, again, other = (partitions.balanced(labels(), 2, seed=seed)[0].tolist() for seed in (0, 0, 1))
     assert first == again

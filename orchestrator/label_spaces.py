@@ -1,0 +1,93 @@
+"""Which classes the teachers know: matched by name, checked, said in a line, and found in labelled images."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from fusion.data.labelled import DataError, LabelledImages
+from fusion.label_spaces import LabelSpace
+from fusion.teachers import Teacher, TeacherCard
+from orchestrator.config import RunConfig
+from orchestrator.errors import user_error
+
+SHOWN = 12
+
+
+def renamed(teacher: Teacher, label_map: Mapping[str, str], where: str) -> Teacher:
+    """The teacher with its classes called as `label_map` says; others keep their names.
+
+    Raises:
+        UserError: the map names a class that the teacher has not, or two become one.
+    """
+    own = teacher.spec.classes
+    if unknown := [name for name in label_map if name not in own]:
+        raise user_error(f"{where}: {teacher.name} has no class {unknown[0]!r} (known: {listed(own)})")
+    classes = tuple(label_map.get(name, name) for name in own)
+    if twice := [name for name in classes if classes.count(name) > 1]:
+        raise user_error(f"{where}: two classes of {teacher.name} would be called {twice[0]!r}")
+    return dataclasses.replace(teacher, spec=dataclasses.replace(teacher.spec, classes=classes))
+
+
+def check_classes(config: RunConfig, teachers: Sequence[TeacherCard]) -> LabelSpace:
+    """All classes that the teachers know.
+
+    Raises:
+        UserError: `classes` lists others; a teacher shares no class with the rest and nobody says that this
+        is meant; or all that know a class have the weight 0.
+    """
+    try:
+        space = config.fusion_settings().space(teachers)
+    except ValueError as error:
+        raise user_error(f"classes: {error}") from error
+    if space.common:
+        return space
+    declared = config.classes is not None or config.teachers is None
+    for index, own in enumerate(space.columns):
+        others = {one for other, columns in enumerate(space.columns) if other != index for one in columns}
+        if not declared and not others & set(own):
+            one = teachers[index]
+            raise user_error(
+                f"teachers.{index}: no other teacher knows a class of {one.name} "
+                f"({listed(one.spec.classes)}); name them alike (teachers.{index}.label_map), or list all under 'classes' if that is meant"
+            )
+    weights = config.fusion_settings().teacher_weights(len(teachers))
+    taught = {one for own, weight in zip(space.columns, weights, strict=True) if weight > 0 for one in own}
+    if untaught := [name for column, name in enumerate(space.classes) if column not in taught]:
+        raise user_error(f"weights: every teacher that knows the class {untaught[0]!r} has the weight 0")
+    return space
+
+
+def describe_classes(space: LabelSpace, teachers: Sequence[TeacherCard]) -> str:
+    """One line: the union, and who knows what of it."""
+    parts = [
+        f"{one.name} {len(own)} ({listed([space.classes[column] for column in sorted(own)])})"
+        for one, own in zip(teachers, space.columns, strict=True)
+    ]
+    return f"the student learns {len(space.classes)} classes; of these know: " + "; ".join(parts)
+
+
+def images_of(test: LabelledImages, space: LabelSpace) -> LabelledImages:
+    """The evaluation images with labels in the student's order, matched by the classes' names.
+
+    Images of classes that no teacher knows are left out. Where all teachers know the same classes and the
+    images have as many by other names, they are matched by their order.
+
+    Raises:
+        UserError: the images have not the student's classes.
+    """
+    if set(space.classes) <= set(test.classes):
+        try:
+            return test.only(space.classes)
+        except DataError as error:
+            raise user_error(f"data: {error}") from error
+    if space.common and len(space.classes) == len(test.classes):
+        return test
+    missing = [name for name in space.classes if name not in test.classes]
+    raise user_error(
+        f"data: it has no class {missing[0]!r}, which the teachers know (its {len(test.classes)}: "
+        f"{listed(test.classes)})"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for people, the first dozen of them."""
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
