@@ -5,7 +5,8 @@ docs/label-spaces.md derives the formulas.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -37,16 +38,21 @@ def label_space(known: Sequence[Sequence[str]], classes: Sequence[str] | None = 
     """
     union = tuple(dict.fromkeys(name for own in known for name in own))
     if classes is not None:
-        twice = [name for name in classes if list(classes).count(name) > 1]
-        if twice:
-            raise ValueError(f"{twice[0]!r} stands twice")
-        if unknown := [name for name in classes if name not in union]:
-            raise ValueError(f"no teacher knows {unknown[0]!r} (known: {', '.join(union)})")
-        if missing := [name for name in union if name not in classes]:
+        if (twice := first_repeated(classes)) is not None:
+            raise ValueError(f"{twice!r} stands twice")
+        known_to_some, listed = set(union), set(classes)
+        if unknown := [name for name in classes if name not in known_to_some]:
+            raise ValueError(f"no teacher knows {unknown[0]!r}")
+        if missing := [name for name in union if name not in listed]:
             raise ValueError(f"{missing[0]!r} is missing, which a teacher knows")
         union = tuple(classes)
     position = {name: index for index, name in enumerate(union)}
     return LabelSpace(union, tuple(tuple(position[name] for name in own) for own in known))
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """The first name that stands twice."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def union_distillation(
@@ -68,17 +74,17 @@ def union_distillation(
     for (index, one), weight in zip(logits.items(), weights, strict=True):
         own = space.columns[index]
         order = sorted(range(len(own)), key=own.__getitem__)
-        groups.setdefault(tuple(sorted(own)), []).append((_columns(one, order), weight))
+        groups.setdefault(tuple(sorted(own)), []).append((at_columns(one, order), weight))
     if len(groups) == 1:
         ((columns, members),) = groups.items()
         known, shares = zip(*members, strict=True)
-        return distillation(known, _columns(student_logits, columns), shares, tau=tau)
+        return distillation(known, at_columns(student_logits, columns), shares, tau=tau)
     terms = []
     for columns, members in groups.items():
         known, shares = zip(*members, strict=True)
         whole = sum(shares)
         target = mixture_log_probabilities(known, [share / whole for share in shares], tau=tau)
-        learner = F.log_softmax(_columns(student_logits, columns).float() / tau, dim=1)
+        learner = F.log_softmax(at_columns(student_logits, columns).float() / tau, dim=1)
         divergence = F.kl_div(learner, target, reduction="none", log_target=True).sum(dim=1, keepdim=True)
         terms.append((whole * divergence).mean())
     return torch.stack(terms).sum()
@@ -100,12 +106,11 @@ def mean_of_those_who_know(
         widened(F.log_softmax(one.float(), dim=1) + log_of(weight), space, index, -math.inf)
         for (index, one), weight in zip(logits.items(), mixing, strict=True)
     ]
-    known = [
-        sum(weight for index, weight in zip(logits, weights, strict=True) if column in space.columns[index])
-        for column in range(len(space.classes))
-    ]
     summed = torch.logsumexp(torch.stack(weighted), dim=0)
-    return F.log_softmax(summed - summed.new_tensor(known).log(), dim=1)
+    known = summed.new_zeros(len(space.classes))
+    for index, weight in zip(logits, weights, strict=True):
+        known[list(space.columns[index])] += weight
+    return F.log_softmax(summed - known.log(), dim=1)
 
 
 def widened(values: Tensor, space: LabelSpace, index: int, fill: float) -> Tensor:
@@ -115,5 +120,6 @@ def widened(values: Tensor, space: LabelSpace, index: int, fill: float) -> Tenso
     return union
 
 
-def _columns(values: Tensor, columns: Sequence[int]) -> Tensor:
+def at_columns(values: Tensor, columns: Sequence[int]) -> Tensor:
+    """`columns` of `values` [batch, classes], in that order; the same tensor if these are all as they are."""
     return values if list(columns) == list(range(values.shape[1])) else values[:, list(columns)]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fusion.augmentation import Augmentation, augment
 from fusion.compute import Compute
-from fusion.label_spaces import LabelSpace, union_distillation
+from fusion.label_spaces import LabelSpace, at_columns, union_distillation
 from fusion.labelling import label
 from fusion.losses import adversarial, confidence_weights
 from fusion.meter import Meter
@@ -131,7 +131,7 @@ class Student:
         shares = student_logits.chunk(len(self.names))
         for index, target in targets.items():
             own = target.logits.chunk(len(self.names))[index]
-            critic = shares[index][:, list(self.space.columns[index])]
+            critic = at_columns(shares[index], self.space.columns[index])
             value = adversarial(own, critic, tau=self.method.tau)
             self.meter.add({f"student/{self.names[index]}/adv": value})
 

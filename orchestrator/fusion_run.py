@@ -94,7 +94,7 @@ class Run:
         given = self.inputs.teachers
         teachers, gold = (given, None) if given is not None else self._pretrain()
         space = self.settings.space(teachers)
-        if not space.common:
+        if len(set(space.columns)) > 1:
             self.display.said(describe_classes(space, teachers))
         say_batch_norms(teachers, self.display.said)
         references = self._measure(teachers, gold)

@@ -3,9 +3,12 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from fusion.assembly import student_spec
+from fusion.cards import card_entries
 from fusion.data.labelled import DataError, LabelledImages
-from fusion.label_spaces import LabelSpace
+from fusion.label_spaces import LabelSpace, first_repeated
 from fusion.teachers import Teacher, TeacherCard
+from fusion.untrusted import Refused
 from orchestrator.config import RunConfig
 from orchestrator.errors import user_error
 
@@ -19,11 +22,11 @@ def renamed(teacher: Teacher, label_map: Mapping[str, str], where: str) -> Teach
         UserError: the map names a class that the teacher has not, or two become one.
     """
     own = teacher.spec.classes
-    if unknown := [name for name in label_map if name not in own]:
-        raise user_error(f"{where}: {teacher.name} has no class {unknown[0]!r} (known: {listed(own)})")
+    if unknown := set(label_map).difference(own):
+        raise user_error(f"{where}: {teacher.name} has no class {min(unknown)!r} (known: {listed(own)})")
     classes = tuple(label_map.get(name, name) for name in own)
-    if twice := [name for name in classes if classes.count(name) > 1]:
-        raise user_error(f"{where}: two classes of {teacher.name} would be called {twice[0]!r}")
+    if (twice := first_repeated(classes)) is not None:
+        raise user_error(f"{where}: two classes of {teacher.name} would be called {twice!r}")
     return dataclasses.replace(teacher, spec=dataclasses.replace(teacher.spec, classes=classes))
 
 
@@ -31,13 +34,18 @@ def check_classes(config: RunConfig, teachers: Sequence[TeacherCard]) -> LabelSp
     """All classes that the teachers know.
 
     Raises:
-        UserError: `classes` lists others; a teacher shares no class with the rest and nobody says that this
-        is meant; or all that know a class have the weight 0.
+        UserError: `classes` lists others; a name is one that no card may hold; a teacher shares no class with
+        the rest and nobody says that this is meant; or all that know a class have the weight 0.
     """
     try:
         space = config.fusion_settings().space(teachers)
+        spec = student_spec(teachers, config.classes)
     except ValueError as error:
         raise user_error(f"classes: {error}") from error
+    try:
+        card_entries(TeacherCard(name="student", network=config.student, spec=spec))
+    except Refused as error:
+        raise user_error(f"the student's card could not be written: {error}") from error
     if space.common:
         return space
     declared = config.classes is not None or config.teachers is None
@@ -47,7 +55,8 @@ def check_classes(config: RunConfig, teachers: Sequence[TeacherCard]) -> LabelSp
             one = teachers[index]
             raise user_error(
                 f"teachers.{index}: no other teacher knows a class of {one.name} "
-                f"({listed(one.spec.classes)}); name them alike (teachers.{index}.label_map), or list all under 'classes' if that is meant"
+                f"({listed(one.spec.classes)}); name them alike (teachers.{index}.label_map), or list all "
+                f"under 'classes' if that is meant"
             )
     weights = config.fusion_settings().teacher_weights(len(teachers))
     taught = {one for own, weight in zip(space.columns, weights, strict=True) if weight > 0 for one in own}

@@ -125,8 +125,9 @@ def teacher_scores(
     own = space.columns[index]
     scores = scores_entry(widened(logits, space, index, -math.inf), test, subsets)
     if len(own) < len(space.classes):
+        known = set(own)
         scores["per_class"] = [
-            value if label in own else None for label, value in enumerate(scores["per_class"])
+            value if label in known else None for label, value in enumerate(scores["per_class"])
         ]
         scores["accuracy_on_own_classes"] = scores["per_subset"][index]
     return scores

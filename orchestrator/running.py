@@ -134,6 +134,10 @@ def _started(
         with stopping.installed(), locked(folder):
             storage = _storage(config, folder, resume is not None)
             with display, around.engine(config, display.said) as engine:
+                if data is not None and test is not None and len(test) < len(data[1]):
+                    display.said(
+                        f"data: {len(data[1]) - len(test)} test images are of classes that no teacher knows"
+                    )
                 stopping.install()  # Ray takes SIGTERM for itself.
                 shipper = (
                     None

@@ -57,10 +57,11 @@ class LabelledImages:
         """
         if tuple(classes) == self.classes:
             return self
-        if unknown := [name for name in classes if name not in self.classes]:
+        position = {name: index for index, name in enumerate(self.classes)}
+        if unknown := [name for name in classes if name not in position]:
             raise DataError(f"there is no class {unknown[0]!r} (there are {', '.join(self.classes)})")
         moved = torch.full((len(self.classes),), -1)
-        moved[[self.classes.index(name) for name in classes]] = torch.arange(len(classes))
+        moved[[position[name] for name in classes]] = torch.arange(len(classes))
         labels = moved[self.labels]
         kept = labels >= 0
         return LabelledImages(self.images[kept], labels[kept], tuple(classes))

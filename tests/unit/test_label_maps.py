@@ -83,7 +83,7 @@ def test_sets_that_overlap_or_are_declared_are_taken(
         (
             ("ab", "bc"),
             {"classes": ["a", "b", "c", "d"]},
-            "classes: no teacher knows 'd' (known: a, b, c)",
+            "classes: no teacher knows 'd'",
         ),
         (("ab", "bc"), {"classes": ["a", "b", "b"]}, "classes: 'b' stands twice"),
         (
@@ -99,6 +99,12 @@ def test_what_nobody_meant_is_refused_in_one_line(
     with pytest.raises(UserError) as error:
         check_classes(config(**changes), teachers(*known))
     assert str(error.value) == message
+
+
+def test_a_name_that_no_card_may_hold_is_refused_before_anything_runs() -> None:
+    one, other = teachers("ab", "bc")
+    with pytest.raises(UserError, match=r"^the student's card could not be written: classes: must be names"):
+        check_classes(config(), [renamed(one, {"a": "x\n# y"}, "here"), other])
 
 
 def test_one_line_says_who_knows_what() -> None:

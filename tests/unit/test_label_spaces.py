@@ -78,7 +78,7 @@ def test_the_union_has_the_order_of_first_appearance_or_the_given_one() -> None:
     assert not label_space(["ab", "b"]).common
     with pytest.raises(ValueError, match="'c' is missing, which a teacher knows"):
         label_space(["ba", "bc"], "ab")
-    with pytest.raises(ValueError, match=r"no teacher knows 'd' \(known: b, a, c\)"):
+    with pytest.raises(ValueError, match="no teacher knows 'd'"):
         label_space(["ba", "bc"], "abcd")
     with pytest.raises(ValueError, match="'a' stands twice"):
         label_space(["ba", "bc"], "abca")
