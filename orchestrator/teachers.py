@@ -128,16 +128,17 @@ def lessons(config: RunConfig, train: LabelledImages) -> list[Lesson]:
             canaries=own,
         )
         result.append(lesson)
+    for lesson in result:
+        try:
+            card_entries(lesson.card)
+        except Refused as error:
+            raise UserError(f"data: {error}") from error
     if config.pretrain.gold_standard:
         classes = check_classes(config, [one.card for one in result]).classes
         everything = dataclasses.replace(spec, classes=classes)
         result.append(
             Lesson(name=GOLD_STANDARD, network=config.student, spec=everything, train=train.only(classes))
         )
-    try:
-        card_entries(result[0].card)
-    except Refused as error:
-        raise UserError(f"data: {error}") from error
     return result
 
 
