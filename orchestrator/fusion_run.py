@@ -107,7 +107,7 @@ class Run:
         identity = run_identity(self.config, references.teachers)
         where, keep = self.inputs.storage, self.config.checkpoint.keep
         checkpoints = Checkpoints(where, keep, identity, self.display.said)
-        with shared_warm_up(self.config, references.teachers, self.display.said) as shared:
+        with shared_warm_up(self.config, teachers, self.display.said) as shared:
             keeper = self._keeper(checkpoints, shared)
             try:
                 fused = self._without_end(teachers, recorder, keeper, self._start(keeper, shared))

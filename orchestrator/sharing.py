@@ -16,11 +16,13 @@ from typing import Any
 
 import torch
 
+from fusion.teachers import Teacher
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.config import RunConfig
 from orchestrator.engines import Lesson
 from orchestrator.errors import UserError
 from orchestrator.lock import InUse, locked_in_turn
+from orchestrator.recording import teacher_hash
 from orchestrator.snapshot import Snapshot
 from orchestrator.storage import LocalStorage
 
@@ -48,12 +50,19 @@ def pretraining_key(config: RunConfig, lessons: Sequence[Lesson]) -> dict[str, A
     }
 
 
-def warm_up_key(config: RunConfig, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """What decides the parties after the warm-up; `hashes` are the teachers', by name and in their order."""
+def warm_up_key(config: RunConfig, teachers: Sequence[Teacher]) -> dict[str, Any]:
+    """What decides the parties after the warm-up."""
     tree = json.loads(config.model_dump_json())
     schedule, optimisation = tree["schedule"], tree["optimisation"]
     return {
-        "teachers": list(hashes.items()),
+        "teachers": [
+            {
+                "network": one.network,
+                "spec": dataclasses.asdict(one.spec),
+                "sha256": teacher_hash(one),
+            }
+            for one in teachers
+        ],
         **{key: tree[key] for key in DECIDES_WARM_UP},
         # The assistants, which the warm-up leaves as they were initialised, are part of a party's state.
         "student": config.student if config.assistant == "student" else None,
@@ -135,16 +144,14 @@ class WarmUps:
 
 @contextlib.contextmanager
 def shared_warm_up(
-    config: RunConfig, teachers: Sequence[Mapping[str, Any]], say: Callable[[str], None]
+    config: RunConfig, teachers: Sequence[Teacher], say: Callable[[str], None]
 ) -> Iterator[WarmUps | None]:
-    """The warm-up that other runs have in common with this one; None without a cache. `teachers` are those of
-    the summary."""
+    """The warm-up that other runs have in common with this one; None without a cache."""
     steps, cache = config.schedule.warmup_steps, config.checkpoint.cache
     if cache is None or steps == 0:
         yield None
         return
-    known = warm_up_key(config, {one["name"]: one["sha256"] for one in teachers})
-    key = json.loads(json.dumps(known))  # As it will be read back.
+    key = json.loads(json.dumps(warm_up_key(config, teachers)))  # As it will be read back.
     with contextlib.ExitStack() as claim:
         folder = claim.enter_context(claimed(cache, "warm-up", key, say))
         assert folder is not None

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from orchestrator.cluster import cluster
 from orchestrator.config import RunConfig
+from orchestrator.dry_run import subject
 from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
 from orchestrator.loading import config_name, dump_config, load_config
 from orchestrator.lock import InUse, locked
@@ -28,7 +29,7 @@ from orchestrator.sweep.space import Space, check_space, load_space
 from orchestrator.sweep.study import TRIALS, Study, share_out
 from orchestrator.sweep.trial import ERROR, STOP
 from orchestrator.sweep.tuning import run_trials
-from orchestrator.sweep.wishes import Wishes, check_inputs, check_wishes, prepared
+from orchestrator.sweep.wishes import Wishes, check_wishes, prepared
 
 STOP_SECONDS = 8.0
 """How long trials have for their last checkpoints."""
@@ -59,7 +60,7 @@ def sweep(run: str, overrides: Sequence[str], wishes: Wishes, console: Console |
     base = prepared(config)
     check_space(space, base, wishes.space)
     check_wishes(wishes, config)
-    check_inputs(config)
+    subject(config)  # What every trial would refuse.
     named = f"{default_name}-{config_name(wishes.space)}"
     folder = make_run_folder(config.output, config.name, named)
     display = Display(console or Console())

@@ -9,7 +9,6 @@ from orchestrator.errors import UserError
 from orchestrator.loading import Tree
 from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.study import Scheduler, Search
-from orchestrator.teachers import check_data, lessons, read_data, read_teachers
 
 CACHE = "cache"
 
@@ -86,18 +85,3 @@ def check_wishes(wishes: Wishes, config: RunConfig) -> None:
         raise UserError("engine.student_workers: must be 1 in a sweep, whose trials run side by side")
     if config.checkpoint.to is not None:
         raise UserError("checkpoint.to: must be empty in a sweep; each trial keeps its own in its folder")
-
-
-def check_inputs(config: RunConfig) -> None:
-    """What every trial would refuse.
-
-    Raises:
-        UserError: teachers or images that cannot be read or do not fit together.
-    """
-    data = read_data(config)
-    if config.teachers is not None:
-        teachers = read_teachers(config)
-        if data is not None:
-            check_data(teachers, data[1])
-    elif data is not None:
-        lessons(config, data[0])

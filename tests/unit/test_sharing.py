@@ -1,5 +1,6 @@
 """What runs share: which settings decide it, and that it is the same bits as computed alone."""
 
+import dataclasses
 import shutil
 import threading
 import time
@@ -13,9 +14,9 @@ from orchestrator import fuse
 from orchestrator.loading import Tree, parse_config
 from orchestrator.run_parts import FusionResult
 from orchestrator.sharing import claimed, warm_up_key
-from tests.tiny import tiny_run
+from tests.tiny import SPEC, teacher, tiny_run
 
-HASHES = {"party-0": "a", "party-1": "b"}
+TEACHERS = [teacher(0), teacher(1)]
 
 
 def key(**changes: Any) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def key(**changes: Any) -> dict[str, Any]:
         for section in sections:
             place = place.setdefault(section, {})
         place[last] = value
-    return warm_up_key(parse_config(base, "run"), HASHES)
+    return warm_up_key(parse_config(base, "run"), TEACHERS)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,15 @@ def test_what_decides_the_warm_up_changes_its_key(changes: dict[str, Any]) -> No
 
 def test_other_teachers_have_another_warm_up() -> None:
     config = parse_config(tiny_run(), "run")
-    assert warm_up_key(config, {"party-0": "a", "party-1": "c"}) != warm_up_key(config, HASHES)
-    assert warm_up_key(config, {"party-1": "b", "party-0": "a"}) != warm_up_key(config, HASHES)
+    brighter = dataclasses.replace(SPEC, mean=(0.4,))
+    for others in (
+        [teacher(0), teacher(2)],
+        TEACHERS[::-1],
+        [teacher(0), teacher(1, spec=brighter)],
+        [*TEACHERS, teacher(2)],
+    ):
+        assert warm_up_key(config, others) != warm_up_key(config, TEACHERS)
+    assert warm_up_key(config, [teacher(0, name="a"), teacher(1, name="b")]) == warm_up_key(config, TEACHERS)
 
 
 def run(folder: Path, name: str, **changes: Any) -> FusionResult:
