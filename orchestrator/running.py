@@ -1,6 +1,7 @@
 """A fusion from its configuration to its folder."""
 
 import contextlib
+import copy
 import dataclasses
 import errno
 import json
@@ -22,7 +23,7 @@ from orchestrator.environment import git_commit
 from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
 from orchestrator.fusion_run import Run
 from orchestrator.label_spaces import check_classes
-from orchestrator.loading import config_name, load_config, parse_config
+from orchestrator.loading import config_name, load_config, overridden_config
 from orchestrator.local import LocalEngine
 from orchestrator.lock import locked
 from orchestrator.progress import Display
@@ -103,7 +104,7 @@ def resolve(run: str | Mapping[str, Any], overrides: Sequence[str]) -> tuple[Run
     """The configuration, and what a run of it is called when it names itself not."""
     if isinstance(run, str):
         return load_config(run, overrides), config_name(run)
-    return parse_config(run, "configuration", overrides), "run"
+    return overridden_config(copy.deepcopy(dict(run)), "configuration", overrides), "run"
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.errors import Interrupted, RunFailed, UserError
+from orchestrator.secrets import redact
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("fusion", "actors", "orchestrator", "tune_spaces")
@@ -37,11 +38,19 @@ def submit(
     `resume` is the folder of a run to go on with; all nodes must see it.
 
     Raises:
-        UserError: the directory is too large to be sent, or there is no cluster.
+        UserError: the directory is too large to be sent, there is no cluster, or the command line, which
+        everybody sees who may see the cluster's jobs, holds a secret.
         RunFailed: the job did.
     """
     check_upload(working_dir, excludes)
     arguments = [*([run] if run else []), *overrides, *(["--resume", str(resume)] if resume else [])]
+    for argument, hidden in zip(arguments, redact(arguments), strict=True):
+        if argument != hidden:
+            raise UserError(
+                f"{hidden}: holds a secret, and a job's command is no secret; give the nodes "
+                f"MLFLOW_TRACKING_USERNAME "
+                f"and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in their environment"
+            )
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     logging.disable(logging.WARNING)  # Ray's own account of the upload.

@@ -7,6 +7,7 @@ import yaml
 
 from orchestrator.errors import UserError
 from orchestrator.loading import dump_config, load_config, parse_config, preset_text, presets
+from orchestrator.running import resolve
 from tests.tiny import tiny_run
 
 
@@ -232,3 +233,10 @@ def test_yaml_1_2_numbers_and_words(tmp_path: Path) -> None:
     )
     config = load_config(str(path))
     assert (config.optimisation.student_lr, config.tracking.experiment) == (0.001, "on")
+
+
+def test_overrides_change_a_mapping_and_not_the_callers() -> None:
+    tree = tiny_run()
+    config, name = resolve(tree, ["schedule.m_ga=3", "generator.width=16"])
+    assert (config.schedule.m_ga, config.generator.width, name) == (3, 16, "run")
+    assert tree == tiny_run()

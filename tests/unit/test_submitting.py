@@ -59,3 +59,22 @@ def test_a_node_with_other_versions_is_named_with_both() -> None:
         f"node 10.0.0.1 has torch 1.0, the driver {here['torch']}",
         f"node 10.0.0.2 has dfmf missing, the driver {here['dfmf']}",
     ]
+
+
+@pytest.mark.parametrize(
+    "override", ["tracking.uri=http://me:hunter2@tracker:5000", "tracking.uri=https://tracker/?token=hunter2"]
+)
+def test_a_password_does_not_go_into_a_jobs_command(folder: Path, override: str) -> None:
+    with pytest.raises(UserError) as caught:
+        submitting.submit(
+            "run.yaml",
+            [override],
+            resume=None,
+            address="http://127.0.0.1:1",
+            working_dir=folder / "data",
+            excludes=[],
+            follow=False,
+            say=print,
+        )
+    assert "holds a secret" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
