@@ -38,13 +38,13 @@ class Driver:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    def end(self, *signals: int) -> tuple[int, str, str]:
-        """Exit code, output and errors, after the signals."""
+    def end(self, *signals: int, seconds: float = 240) -> tuple[int, str, str]:
+        """Exit code, output and errors, after the signals and at most so many seconds."""
         try:
             for number in signals:
                 os.killpg(self.process.pid, number)
                 time.sleep(0.3)
-            output, errors = self.process.communicate(timeout=240)
+            output, errors = self.process.communicate(timeout=seconds)
         finally:
             self.process.kill()
         return self.process.returncode, output, errors

@@ -47,7 +47,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wild["parameters"]["method.alpha"] = {"grid": [0.1, 1.0]}  # type: ignore[index]
     files(folder, wild, engine={"mode": "ray"})
     driver = sweep(folder)
-    code, _, errors = driver.end()
+    code, _, errors = driver.end(seconds=900)
     assert code == 1, errors
     return folder
 
@@ -108,7 +108,7 @@ def test_a_sweep_whose_driver_is_killed_goes_on_and_runs_nothing_twice(tmp_path:
     over = {path: when for path, when in over.items() if json.loads(path.read_text())["status"] == "finished"}
     assert 0 < len(over) < 8
     again = Driver(tmp_path, "--resume", str(folder), command="sweep")
-    code, _, errors = again.end()
+    code, _, errors = again.end(seconds=900)
     assert code == 0, errors
     assert {one["status"] for one in rows(tmp_path).values()} == {"finished"}
     assert len(rows(tmp_path)) == 8
@@ -132,7 +132,7 @@ def test_asha_stops_poor_trials_early(tmp_path: Path) -> None:
     space = {"parameters": {"optimisation.student_lr": {"grid": [0.05, 0.03, 1e-7, 1e-8]}}, "seeds": 1}
     files(tmp_path, space, schedule={**tiny_run()["schedule"], "epochs": 8})  # type: ignore[dict-item]
     driver = sweep(tmp_path, "--scheduler", "asha")
-    code, _, errors = driver.end()
+    code, _, errors = driver.end(seconds=900)
     assert code == 0, errors
     states = {one["parameters"]["optimisation.student_lr"]: one["status"] for one in rows(tmp_path).values()}
     assert states[0.05] == "finished"
@@ -144,7 +144,7 @@ def test_optuna_draws_points_and_gives_each_to_all_seeds(tmp_path: Path) -> None
     space = {"parameters": {"method.alpha": {"grid": [0.1], "range": [0.01, 1], "scale": "log"}}, "seeds": 2}
     files(tmp_path, space)
     driver = sweep(tmp_path, "--search", "optuna", "--samples", "3")
-    code, _, errors = driver.end()
+    code, _, errors = driver.end(seconds=900)
     assert code == 0, errors
     values = [(one["parameters"]["method.alpha"], one["seed"]) for one in rows(tmp_path).values()]
     assert len(values) == 6
@@ -160,7 +160,7 @@ def test_members_of_a_population_go_on_from_each_others_state(tmp_path: Path) ->
     }
     files(tmp_path, space, schedule={**tiny_run()["schedule"], "epochs": 10})  # type: ignore[dict-item]
     driver = sweep(tmp_path, "--scheduler", "pbt")
-    code, _, errors = driver.end()
+    code, _, errors = driver.end(seconds=900)
     assert code == 0, errors
     trials = rows(tmp_path)
     assert set(trials) == {"member-0", "member-1"}
