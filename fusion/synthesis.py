@@ -15,14 +15,14 @@ HELD_OUT_IMAGES = 512
 
 @torch.no_grad()
 def held_out_images(
-    generators: Sequence[Mapping[str, Tensor]], spec: ImageSpec, settings: FusionSettings
+    generators: Sequence[Mapping[str, Tensor]], specs: Sequence[ImageSpec], settings: FusionSettings
 ) -> Tensor:
-    """512 images of each generator (given by its state) from noise that no training saw.
+    """512 images of each generator (its state, its teacher's spec) from noise that no training saw.
 
-    uint8 [count, channels, size, size], clipped to the common space.
+    One generator after the other; uint8 [count, channels, size, size], clipped to the common space.
     """
     parts = []
-    for index, state in enumerate(generators):
+    for index, (state, spec) in enumerate(zip(generators, specs, strict=True)):
         generator = Generator(settings.generator, spec)
         generator.load_state_dict(dict(state))
         stream = random_stream(torch.device("cpu"), settings.seed, "held-out", index)

@@ -145,7 +145,7 @@ def _run(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher, list[
                 f"be audited alone"
             )
         try:
-            images.append(held_out_images([load_file(path)], teacher.spec, settings))
+            images.append(held_out_images([load_file(path)], [teacher.spec], settings))
         except (SafetensorError, RuntimeError) as error:
             raise UserError(f"{path}: not the weights of the generator that config.yaml describes") from error
     return teachers, student, images
@@ -167,7 +167,7 @@ def _warmed_up_images(teacher: Teacher, settings: FusionSettings) -> Tensor:
     for step in range(settings.schedule.warmup_steps):
         party.warm_up_step(step)
     state = {name: tensor.cpu() for name, tensor in party.generator.state_dict().items()}
-    return held_out_images([state], teacher.spec, settings)
+    return held_out_images([state], [teacher.spec], settings)
 
 
 def _picture(folder: Path, name: str) -> Path:

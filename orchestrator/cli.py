@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator import cli_comparing, cli_looking, cli_sweep
+from orchestrator import cli_choosing, cli_comparing, cli_looking, cli_sweep
 from orchestrator.cli_parts import RUN, Overrides, Resume, Run, one_line_errors, show
 from orchestrator.errors import UserError
 
@@ -146,6 +146,7 @@ for command in (
     cli_comparing.compare,
     cli_comparing.report,
     cli_looking.evaluate,
+    cli_choosing.choose,
     cli_looking.audit,
     cli_looking.sync,
     cli_looking.doctor,

@@ -210,7 +210,7 @@ class Run:
         write_parties(fused, teachers, self.folder)
         test = self.inputs.test
         generators = [roles["generator"] for roles in fused.parties]
-        synthetic = held_out_images(generators, teachers[0].spec, self.settings) if test is None else None
+        synthetic = held_out_images(generators, [one.spec for one in teachers], self.settings)
         student = recorder.as_teacher(fused.student)
         entry = measure_student(student, references, test, synthetic, teachers, self.settings)
         journal.write_table(self.folder)

@@ -163,5 +163,6 @@ def flat_summary(summary: dict[str, Any]) -> dict[str, float]:
         "final/rewinds": summary["rewinds"],
         "final/gold_standard_accuracy": summary.get("gold_standard", {}).get("accuracy"),
         **{f"final/teacher_accuracy/{one['name']}": one["accuracy"] for one in summary["teachers"]},
+        **{f"final/criteria/{name}": value for name, value in summary["student"].get("criteria", {}).items()},
     }
     return {name: float(value) for name, value in numbers.items() if value is not None}

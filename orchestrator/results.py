@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusion.assembly import FusionSettings
+from fusion.criteria import measure_criteria
 from fusion.data.labelled import LabelledImages
 from fusion.evaluation import agreement, class_subsets, cost, ensemble_logits, logits_of, score
 from fusion.label_spaces import LabelSpace, widened
@@ -76,28 +77,28 @@ def measure_student(
     teachers: Sequence[Teacher],
     settings: FusionSettings,
 ) -> Entry:
-    """The student's scores, and its agreement with the ensemble: on test images, or else on `synthetic`
-    ones."""
+    """The student's scores, and its agreement with the ensemble: on test images, or else on `synthetic` ones.
+
+    On `synthetic` ones also all criteria that need no labels.
+    """
     device = driver_device()
     classifier = student.build().to(device)
     space = settings.space(teachers)
     subsets = class_subsets(space)
     entry: Entry = {"network": student.network} | cost_entry(classifier, student)
+    entry |= scores_entry(None, None, subsets) | {"agreement": None, "agreement_on": "nothing"}
+    if synthetic is not None:
+        asked = [logits_of(one.build().to(device), synthetic, device) for one in teachers]
+        criteria = criteria_of(logits_of(classifier, synthetic, device), asked, settings, space)
+        entry |= {"agreement": criteria["agreement"], "agreement_on": "synthetic images"}
+        entry["criteria"] = criteria
     if test is not None:
         assert references.ensemble_on_test is not None
         outputs = logits_of(classifier, test.images, device)
         entry |= scores_entry(outputs, test, subsets)
-        return entry | {
-            "agreement": agreement(outputs, references.ensemble_on_test),
-            "agreement_on": "test images",
-        }
-    entry |= scores_entry(None, None, subsets)
-    if synthetic is None:
-        return entry | {"agreement": None, "agreement_on": "nothing"}
-    said = [logits_of(one.build().to(device), synthetic, device) for one in teachers]
-    together = ensemble_of(said, settings, space)
-    outputs = logits_of(classifier, synthetic, device)
-    return entry | {"agreement": agreement(outputs, together), "agreement_on": "synthetic images"}
+        together = references.ensemble_on_test
+        entry |= {"agreement": agreement(outputs, together), "agreement_on": "test images"}
+    return entry
 
 
 def unmeasured_student(network: str) -> Entry:
@@ -110,6 +111,16 @@ def ensemble_of(logits: Sequence[Tensor], settings: FusionSettings, space: Label
     """The ensemble as the student's weights make it."""
     weights = settings.teacher_weights(len(logits))
     return ensemble_logits(logits, weights, space, confident=settings.confident)
+
+
+def criteria_of(
+    student: Tensor, said: Sequence[Tensor], settings: FusionSettings, space: LabelSpace
+) -> dict[str, float | None]:
+    """The criteria that need no labels, for a student's logits and what each teacher `said` of the same
+    images."""
+    teachers = [widened(one, space, index, -math.inf) for index, one in enumerate(said)]
+    ensemble = ensemble_of(said, settings, space)
+    return measure_criteria(student, teachers, settings.teacher_weights(len(said)), ensemble)
 
 
 def teacher_scores(

@@ -1,6 +1,7 @@
 """Whole runs as a user starts them, and what they leave."""
 
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from fusion.criteria import CRITERIA
 from fusion.data.sources import load
 from fusion.networks import build_network
 from fusion.teachers import load_teacher
 from orchestrator import UserError, evaluate, fuse, pretrain
+from orchestrator.choosing import rank_runs
 from orchestrator.evaluating import load_config
 from orchestrator.run_parts import FusionResult
 from tests.tiny import SPEC, teacher, tiny_run
@@ -61,6 +64,20 @@ def test_the_summary_has_the_documented_fields(finished: FusionResult) -> None:
     assert summary["seconds"] > 0
     assert (summary["seed"], summary["status"], summary["iterations"]) == (3, "finished", 10)
     assert summary["ensemble"]["macs"] == 2 * summary["student"]["macs"]
+
+
+def test_the_criteria_of_the_own_exam_are_kept_and_come_out_the_same_again(
+    finished: FusionResult, tmp_path: Path
+) -> None:
+    kept = finished.summary["student"]["criteria"]
+    assert list(kept) == list(CRITERIA)
+    folder = shutil.copytree(finished.folder, tmp_path / "run")
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["student"]["criteria"]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (again,) = rank_runs([folder])
+    assert {name: again.criteria[f"own/{name}"] for name in CRITERIA} == kept
+    assert again.criteria["common/agreement"] == kept["agreement"]  # A run alone is its own common exam.
 
 
 def test_the_student_can_be_used_with_nothing_but_its_card(finished: FusionResult) -> None:
@@ -110,6 +127,8 @@ def test_mlflow_has_one_finished_run_with_parameters_curves_pictures_and_the_mod
     assert run.data.metrics["final/student_accuracy"] == pytest.approx(
         finished.summary["student"]["accuracy"]
     )
+    kept = finished.summary["student"]["criteria"]
+    assert run.data.metrics["final/criteria/divergence"] == pytest.approx(kept["divergence"])
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert {
         "config.yaml",
@@ -153,8 +172,13 @@ def test_the_logged_model_loads_without_a_pickle_and_predicts_the_same(finished:
 
 def test_evaluate_agrees_with_the_summary(finished: FusionResult) -> None:
     scores = evaluate(str(finished.folder))
-    for key in ("ensemble", "gold_standard", "teachers", "student"):
+    for key in ("ensemble", "gold_standard", "teachers"):
         assert scores[key] == finished.summary[key]
+    # Criteria are for where there are no labels.
+    assert (
+        scores["student"] | {"criteria": finished.summary["student"]["criteria"]}
+        == finished.summary["student"]
+    )
     alone = evaluate(str(finished.folder / "student.safetensors"), "digits")
     assert alone["student"]["accuracy"] == finished.summary["student"]["accuracy"]
 
@@ -179,6 +203,7 @@ def test_given_teachers_and_no_data_need_no_labels(finished: FusionResult, tmp_p
     assert result.summary["student"]["accuracy"] is None
     assert result.summary["student"]["agreement_on"] == "synthetic images"
     assert 0 <= result.summary["student"]["agreement"] <= 100
+    assert result.summary["student"]["criteria"]["agreement"] == result.summary["student"]["agreement"]
     assert "gold_standard" not in result.summary
     assert "—" in (result.folder / "MODEL_CARD.md").read_text()
 
