@@ -8,6 +8,7 @@ pooled, and every student is compared with the teachers' ensemble on all of them
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,18 @@ def true_accuracies(runs: Sequence[FinishedRun]) -> list[float] | None:
 
 
 def differences(settings: Sequence[FusionSettings]) -> list[str]:
-    """Each run's configuration in words: the values of the keys in which the runs differ, the seed apart."""
-    flat = [_flat(dataclasses.asdict(one)) for one in settings]
-    keys = [key for key in flat[0] if key != "seed" and len({repr(one[key]) for one in flat}) > 1]
-    return [" ".join(f"{key}={one[key]}" for key in keys) or "all the same" for one in flat]
+    """Each run's configuration in words: its values of the keys in which the runs differ, the seed apart,
+    without those values that more than half of the runs have."""
+    flat = [{key: str(value) for key, value in _flat(dataclasses.asdict(one)).items()} for one in settings]
+    common = {}
+    for key in flat[0]:
+        value, count = Counter(one[key] for one in flat).most_common(1)[0]
+        common[key] = value if count > len(flat) / 2 else None
+    words = [
+        " ".join(f"{key}={value}" for key, value in one.items() if key != "seed" and value != common[key])
+        for one in flat
+    ]
+    return [one or "as most" for one in words]
 
 
 def _examine_seed(runs: Sequence[FinishedRun]) -> list[dict[str, float | None]]:

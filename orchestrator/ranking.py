@@ -24,7 +24,8 @@ RANKABLE: Mapping[str, Criterion] = {
     **COMMON_CRITERIA,
     **{f"{OWN}/{name}": one for name, one in CRITERIA.items()},
 }
-DEFAULT = "common/agreement"
+DEFAULT = "common/balanced_agreement"
+"""It measured best (docs/choosing.md)."""
 FEWEST = 3
 """Runs of a seed below which no rank correlation is given."""
 

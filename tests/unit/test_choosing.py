@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from fusion.criteria import CRITERIA
 from fusion.generator import Generator
+from fusion.methods import Dfmf
 from fusion.networks import ImageSpec
 from fusion.seeding import seeded_initialisation
 from fusion.teachers import Teacher, save_teacher
@@ -25,7 +26,7 @@ from orchestrator.errors import UserError
 from orchestrator.finished_runs import read_run
 from orchestrator.loading import dump_config, parse_config
 from orchestrator.ranking import RANKABLE, choose
-from tests.tiny import SPEC, teacher
+from tests.tiny import SPEC, settings, teacher
 
 
 def blend(share: float, first: Teacher, second: Teacher) -> Teacher:
@@ -181,6 +182,14 @@ def test_the_common_exam_has_an_equal_share_of_every_generator_and_nothing_but_t
     assert [len(one) for one in made] == [512] * 4
     assert torch.equal(exams[-1], torch.cat([one[:10] for one in made]))
     assert len({bytes(one[0].numpy()) for one in made}) == 4
+
+
+def test_a_configuration_is_named_by_what_most_runs_do_not_have() -> None:
+    alphas = [settings(seed=seed, method=Dfmf(alpha=alpha)) for seed, alpha in enumerate((0.1, 0.2, 0.3))]
+    assert choosing.differences(alphas) == ["method.alpha=0.1", "method.alpha=0.2", "method.alpha=0.3"]
+    base = [settings(seed=seed) for seed in range(3)]
+    other = settings(method=Dfmf(alpha=0.2, tau=1.0))
+    assert choosing.differences([*base, other]) == [*["as most"] * 3, "method.alpha=0.2 method.tau=1.0"]
 
 
 def test_what_a_run_says_of_its_own_exam_is_taken_if_it_is_whole(copy: Path) -> None:
