@@ -7,10 +7,11 @@ from fusion.assembly import FusionSettings
 from fusion.teachers import Teacher, TeacherError, load_teacher
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError, user_error
+from orchestrator.label_spaces import renamed
 from orchestrator.loading import load_config
 from orchestrator.recording import STUDENT, teacher_hash
 from orchestrator.results import measure_references, measure_student
-from orchestrator.teachers import GOLD_STANDARD, check_data, read_data, read_teachers
+from orchestrator.teachers import GOLD_STANDARD, check_data, read_data
 
 
 def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[str, Any]:
@@ -66,7 +67,11 @@ def teachers_of(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher
         UserError: one is missing or damaged.
     """
     if config.teachers is not None:
-        return read_teachers(config), None
+        teachers = []
+        for index, source in enumerate(config.teachers):
+            teacher = load_classifier(Path(source.path), source.name)
+            teachers.append(renamed(teacher, source.label_map or {}, f"teachers.{index}.label_map"))
+        return teachers, None
     paths = [folder / "teachers" / f"party-{index}.safetensors" for index in range(config.num_parties)]
     gold = folder / "teachers" / f"{GOLD_STANDARD}.safetensors"
     return [load_classifier(path) for path in paths], load_classifier(gold) if gold.exists() else None
