@@ -89,7 +89,7 @@ class Board:
             "schema": SCHEMA,
             "name": self._study.folder.name,
             "status": status,
-            "objective": "accuracy" if with_data else "agreement",
+            "objective": "accuracy" if with_data else "balanced_agreement",
             "parameters": {
                 key: {"label": label, "scale": self._study.space.parameters[key].scale}
                 for key, label in self._study.space.labels().items()

@@ -26,5 +26,7 @@ def show(study: Study, board: Board, display: Display) -> None:
         display.said(note)
     if comparison.left_out:
         display.console.print(left_out_table(comparison))
+    if study.base["data"] is None:
+        display.said(f"without test images these compare poorly; to choose: dfmf choose {study.folder}")
     write_report([study.folder], study.folder / REPORT)
     display.said(f"figures: {study.folder / REPORT}")
