@@ -40,28 +40,22 @@ _engines: dict[PlacementGroup, RayEngine] = {}
 """The one of this process, whose actors serve one trial after the other."""
 
 
-class TrialFailed(Exception):
-    """What went wrong, in one line."""
-
-
 def run_trial(drawn: Mapping[str, Any], study: Study) -> None:
     """One trial, or the rest of one; what has been done in its folder is not done again.
 
-    Raises:
-        TrialFailed: it will not end well.
+    One that fails by itself leaves its reason in a file and ends in peace: Tune would only start it again, as
+    it does with one whose process died, and this process would be lost to others.
     """
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "30")  # A trial that is stopped writes a summary.
     point = of_config(study, drawn)
     place = study.folder / TRIALS / point.name
     error = place.with_name(point.name + ERROR)
-    if error.exists():  # Tune tries again, for processes that died; this would only fail again.
-        raise TrialFailed(error.read_text(encoding="utf-8"))
     try:
         summary = finished_summary(place) or _run(study, point, place)
     except (UserError, RunFailed) as failure:
-        lines = redact(str(failure)).splitlines()
-        write_text(error, lines[0])
-        raise TrialFailed(lines[0]) from failure
+        write_text(error, redact(str(failure)).splitlines()[0])
+        tune.report({"epoch": 0})
+        return
     tune.report({"epoch": study.base["schedule"]["epochs"], OBJECTIVE: objective(summary)})
 
 
