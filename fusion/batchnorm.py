@@ -16,11 +16,15 @@ BnReduction: TypeAlias = Literal["sum", "mean"]
 
 
 def bn_layers(network: nn.Module) -> list[_BatchNorm]:
-    """The network's BatchNorm layers that keep running statistics, in order of registration."""
+    """The network's BatchNorm layers that keep running statistics, in order of registration, but for those
+    of
+    heads that a prediction does not need (`fusion.networks.features`)."""
     return [
         module
         for module in network.modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None
+        if isinstance(module, _BatchNorm)
+        and module.running_mean is not None
+        and not getattr(module, "is_idle", False)
     ]
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fusion.networks import NETWORKS, ImageSpec
+from fusion.networks import NETWORKS, ImageSpec, NetworkError
+from fusion.networks.foreign import exists
+from fusion.networks.names import is_plain_foreign
 from fusion.untrusted import Refused, parse_json, read_file, shown
 
 CARD_SCHEMA = 1
@@ -38,7 +40,7 @@ def card_entries(card: TeacherCard) -> dict[str, Any]:
     """The card as JSON holds it, without the hash of the weights.
 
     Raises:
-        Refused: it says what `read_card` would not take.
+        Refused: it says what `read_card` would not take from somebody who vouches for its network.
     """
     entries = {
         "schema": CARD_SCHEMA,
@@ -50,22 +52,26 @@ def card_entries(card: TeacherCard) -> dict[str, Any]:
         "mean": list(card.spec.mean),
         "std": list(card.spec.std),
     }
-    _check(entries)
+    _check(entries, card.network)
     return entries
 
 
-def read_card(path: Path) -> tuple[TeacherCard, str]:
-    """The card at `path`, and the SHA-256 of the weights that it belongs to. Keys that are not known are
-    ignored.
+def read_card(path: Path, trusted: str | None = None) -> tuple[TeacherCard, dict[str, Any]]:
+    """The card at `path`, and all that it says: also `sha256` of the weights that it belongs to, and keys
+    that are
+    not known.
+
+    `trusted` is the network that a person named, with its arguments: code and arguments are only taken from
+    there.
 
     Raises:
         Refused: there is none, or it says what no card may say.
     """
-    _check_link(path)
+    check_link(path)
     card = parse_json(read_file(path, at_most=MAX_CARD_BYTES, what="a card"))
     if not isinstance(card, dict):
         raise Refused("must be a JSON object")
-    _check(card)
+    _check(card, trusted)
     sha256 = card.get("sha256")
     if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
         raise Refused(f"sha256: must be 64 hexadecimal digits (got {shown(sha256)})")
@@ -76,11 +82,13 @@ def read_card(path: Path) -> tuple[TeacherCard, str]:
         mean=tuple(card["mean"]),
         std=tuple(card["std"]),
     )
-    return TeacherCard(name=card["name"], network=card["network"], spec=spec), sha256
+    return TeacherCard(name=card["name"], network=card["network"], spec=spec), card
 
 
-def _check_link(path: Path) -> None:
-    """Nobody typed this path: what came with the weights must not make us read what did not."""
+def check_link(path: Path) -> None:
+    """Refuse a link out of its folder.
+
+    Nobody typed this path: what came with the weights must not make us read what did not."""
     # Only a link is followed here: resolving a path of a megabyte would take half a minute.
     linked = os.path.islink(path)  # noqa: PTH114 - Path.is_symlink raises of a name that is too long
     if linked and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(path.parent)):
@@ -94,8 +102,9 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter or digit",
     ),
     "network": (
-        lambda value: isinstance(value, str) and value in NETWORKS,
-        f"a known network: {', '.join(NETWORKS)}",
+        # With arguments, or as code, only if it is the one that a person named.
+        lambda value: isinstance(value, str) and (value in NETWORKS or is_plain_foreign(value)),
+        f"a known network: {', '.join(NETWORKS)}, torchvision:NAME, timm:NAME",
     ),
     "image_size": (lambda value: type(value) is int and 8 <= value <= 1024, "8 to 1024"),
     "channels": (lambda value: type(value) is int and value in (1, 3), "1 or 3"),
@@ -108,16 +117,37 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def _check(card: dict[str, Any]) -> None:
-    for key, (holds, allowed) in _RULES.items():
-        if not holds(card.get(key)):
-            raise Refused(f"{key}: must be {allowed} (got {shown(card.get(key))})")
+def check_entry(key: str, value: object) -> None:
+    """Refuse what no card may say under `key`, whatever else it says.
+
+    Raises:
+        Refused: what would be allowed.
+    """
+    holds, allowed = _RULES[key]
+    if not holds(value):
+        raise Refused(f"{key}: must be {allowed} (got {shown(value)})")
+
+
+def _check(card: dict[str, Any], trusted: str | None) -> None:
+    for key in _RULES:
+        if key != "network" or trusted is None or card.get(key) != trusted:
+            check_entry(key, card.get(key))
+    _check_network(card["network"])
     for key in ("mean", "std"):
         if len(card[key]) != card["channels"]:
             raise Refused(
                 f"{key}: must be {card['channels']} numbers, one a channel (got {len(card[key]):,})"
             )
     _check_classes(card["classes"])
+
+
+def _check_network(network: str) -> None:
+    try:
+        known = network in NETWORKS or exists(network)
+    except NetworkError as error:
+        raise Refused(f"network: {error}") from error
+    if not known:
+        raise Refused(f"network: {network.partition(':')[0]} has no classifier {shown(network)}")
 
 
 def _are_numbers(value: object, least: float, most: float) -> bool:

@@ -89,6 +89,17 @@ def agreement(logits: Tensor, reference: Tensor) -> float:
     return percent(logits.argmax(dim=1) == reference.argmax(dim=1))
 
 
+def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """Expected calibration error, 0 to 1: by how much confidence and accuracy differ, on average over images.
+
+    Images are sorted into `bins` intervals of equal width by their confidence (Guo et al., ICML 2017, Eq. 3).
+    """
+    confidence, predicted = logits.double().softmax(dim=1).max(dim=1)
+    interval = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    gap = confidence - (predicted == labels).double()
+    return float(torch.zeros(bins, dtype=torch.double).index_add(0, interval, gap).abs().sum()) / len(labels)
+
+
 @dataclasses.dataclass(frozen=True)
 class Cost:
     """What one image costs a classifier."""

@@ -18,7 +18,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from fusion.cards import TeacherCard, card_entries, card_path, read_card
-from fusion.networks import Classifier, build_network
+from fusion.networks import Classifier, NetworkError, build_without_weights
+from fusion.networks.foreign import is_foreign
 from fusion.safetensors_file import most_bytes, read_tensors
 from fusion.untrusted import Refused, one_line, read_file
 
@@ -46,8 +47,7 @@ class Teacher(TeacherCard):
 
     def build(self) -> Classifier:
         """The classifier with its weights, in evaluation mode."""
-        with torch.device("meta"):  # No initial weights are drawn only to be replaced.
-            network = build_network(self.network, self.spec)
+        network = build_without_weights(self.network, self.spec)
         # One memory layout, wherever the weights come from: kernels, and so bits, depend on it.
         own = {
             name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in self.weights.items()
@@ -65,7 +65,7 @@ def save_teacher(teacher: Teacher, path: Path, **extra: Any) -> None:
         TeacherError: the card would say what `load_teacher` refuses.
     """
     data = save_tensors({name: tensor.contiguous().cpu() for name, tensor in teacher.weights.items()})
-    with _naming(card_path(path)):
+    with naming(card_path(path)):
         card = card_entries(teacher) | {"sha256": hashlib.sha256(data).hexdigest()} | extra
     _write_whole(path, data)
     _write_whole(card_path(path), json.dumps(card, indent=2, ensure_ascii=False).encode())
@@ -79,34 +79,60 @@ def load_teacher(path: Path, name: str | None = None) -> Teacher:
     Raises:
         TeacherError: what is wrong, and with which file.
     """
+    return read_teacher(path, name)[0]
+
+
+def read_teacher(
+    path: Path, name: str | None = None, trusted: str | None = None
+) -> tuple[Teacher, dict[str, Any]]:
+    """As `load_teacher`, with all that the card says; `trusted` is the network that a person named
+    (`fusion.cards.read_card`).
+
+    Raises:
+        TeacherError: what is wrong, and with which file.
+    """
     if path.suffix != SUFFIX:
         raise TeacherError(f"{one_line(str(path))}: no {SUFFIX} file")
-    with _naming(card_path(path)):
-        card, sha256 = read_card(card_path(path))
-    with _naming(path):
-        weights = _read_weights(path, card, sha256)
+    with naming(card_path(path)):
+        card, entries = read_card(card_path(path), trusted)
+    with naming(path):
+        weights = _read_weights(path, card, entries["sha256"])
         teacher = Teacher(name=name or card.name, network=card.network, spec=card.spec, weights=weights)
-        _check_outputs(teacher)
-    return teacher
+        check_outputs(teacher)
+    return teacher, entries
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
+    """What is refused within the block becomes a `TeacherError` that names the file.
+
+    Raises:
+        TeacherError: something was refused.
+    """
     try:
         yield
-    except Refused as error:
+    except (Refused, NetworkError) as error:
         raise TeacherError(f"{one_line(str(path))}: {error}") from error
 
 
 def _read_weights(path: Path, card: TeacherCard, sha256: str) -> dict[str, Tensor]:
     """The tensors must be exactly those of the architecture, and hold what it can compute with."""
-    with torch.device("meta"):
-        expected = build_network(card.network, card.spec).state_dict()
+    expected = build_without_weights(card.network, card.spec).state_dict()
     what = f"the weights of {card.network} with {len(card.spec.classes):,} classes"
     data = read_file(path, at_most=most_bytes(expected), what=what)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Refused(f"truncated or changed; its SHA-256 is not the one in {card_path(path).name}")
     weights = read_tensors(data, expected, what=what)
+    check_values(weights)
+    return weights
+
+
+def check_values(weights: Mapping[str, Tensor]) -> None:
+    """They must be what a network can compute with.
+
+    Raises:
+        Refused: a value is not finite, a variance below 0, or a counter out of its range.
+    """
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise Refused(f"{name} holds values that are not finite")
@@ -114,13 +140,16 @@ def _read_weights(path: Path, card: TeacherCard, sha256: str) -> dict[str, Tenso
             raise Refused(f"{name} holds variances below 0")
         if name.endswith("num_batches_tracked") and not 0 <= tensor.item() <= MAX_BATCHES_TRACKED:
             raise Refused(f"{name} must be 0 to {MAX_BATCHES_TRACKED} (got {tensor.item()})")
-    return weights
 
 
 @torch.no_grad()
-def _check_outputs(teacher: Teacher) -> None:
-    """Finite weights can still overflow: one small image of noise shows those that always do."""
-    size = min(teacher.spec.size, PROBE_SIZE)
+def check_outputs(teacher: Teacher) -> None:
+    """Finite weights can still overflow: one small image of noise shows those that always do.
+
+    Raises:
+        Refused: they do.
+    """
+    size = teacher.spec.size if is_foreign(teacher.network) else min(teacher.spec.size, PROBE_SIZE)
     noise = torch.rand(1, teacher.spec.channels, size, size, generator=torch.Generator().manual_seed(0))
     if not all(torch.isfinite(output).all() for output in teacher.build()(noise)):
         raise Refused("gives outputs that are not finite")

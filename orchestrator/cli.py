@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator import cli_choosing, cli_comparing, cli_looking, cli_sweep
+from orchestrator import cli_choosing, cli_comparing, cli_looking, cli_sweep, cli_teachers
 from orchestrator.cli_parts import RUN, Overrides, Resume, Run, one_line_errors, show
 from orchestrator.errors import UserError
 
@@ -152,6 +152,7 @@ for command in (
     cli_looking.doctor,
 ):
     app.command()(command)
+app.add_typer(cli_teachers.app, name="teachers")
 
 
 def main() -> None:

@@ -16,33 +16,13 @@ from fusion.networks import NETWORKS
 from fusion.pretraining import Recipe
 from fusion.schedule import Optimisation, Schedule
 from orchestrator.sections import Checkpointing, EngineSettings, Numerics, Section, Tracking
+from orchestrator.teacher_source import TeacherSource
 
 
 def _known_network(name: str) -> str:
     if name not in NETWORKS:
         raise ValueError(f"unknown network (known: {', '.join(NETWORKS)})")
     return name
-
-
-class TeacherSource(Section):
-    """One party's classifier on disk."""
-
-    path: str
-    """Its .safetensors file; the card lies beside it."""
-    name: str | None = Field(None, pattern=RUN_NAME)
-    """The party's name; by default the card's."""
-    label_map: dict[str, str] | None = Field(None, min_length=1)
-    """From its names of classes to those that the others and the student use; those left out keep theirs."""
-
-    @field_validator("label_map")
-    @classmethod
-    def _names_are_told_apart(cls, names: dict[str, str] | None) -> dict[str, str] | None:
-        targets = list((names or {}).values())
-        if "" in targets:
-            raise ValueError("an empty name is no class")
-        if twice := [name for name in targets if targets.count(name) > 1]:
-            raise ValueError(f"two classes would be called {twice[0]!r}")
-        return names
 
 
 class Pretraining(Section):
@@ -173,7 +153,7 @@ class RunConfig(Section):
         if isinstance(value, (list, tuple)):
             if not value:
                 raise ValueError("name at least one")
-            return tuple({"path": one} if isinstance(one, str) else one for one in value)
+            return tuple({"source": one} if isinstance(one, str) else one for one in value)
         return value
 
     @model_validator(mode="after")

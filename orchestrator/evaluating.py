@@ -7,10 +7,10 @@ from fusion.assembly import FusionSettings
 from fusion.teachers import Teacher, TeacherError, load_teacher
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError, user_error
-from orchestrator.label_spaces import renamed
 from orchestrator.loading import load_config
 from orchestrator.recording import STUDENT, teacher_hash
 from orchestrator.results import measure_references, measure_student
+from orchestrator.sources import read_classifier
 from orchestrator.teachers import GOLD_STANDARD, check_data, read_data
 
 
@@ -67,11 +67,7 @@ def teachers_of(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher
         UserError: one is missing or damaged.
     """
     if config.teachers is not None:
-        teachers = []
-        for index, source in enumerate(config.teachers):
-            teacher = load_classifier(Path(source.path), source.name)
-            teachers.append(renamed(teacher, source.label_map or {}, f"teachers.{index}.label_map"))
-        return teachers, None
+        return [read_classifier(source) for source in config.teachers], None
     paths = [folder / "teachers" / f"party-{index}.safetensors" for index in range(config.num_parties)]
     gold = folder / "teachers" / f"{GOLD_STANDARD}.safetensors"
     return [load_classifier(path) for path in paths], load_classifier(gold) if gold.exists() else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fusion.audit.canaries import draw_canaries, mislabelled
@@ -21,7 +22,8 @@ from fusion.untrusted import Refused
 from orchestrator.config import Pretraining, RunConfig
 from orchestrator.engines import Lesson, Weights
 from orchestrator.errors import UserError, user_error
-from orchestrator.label_spaces import check_classes, images_of, listed, renamed
+from orchestrator.label_spaces import check_classes, images_of, listed
+from orchestrator.sources import read_classifier
 
 GOLD_STANDARD = "gold-standard"
 CANARIES = "canaries.json"
@@ -62,19 +64,13 @@ def read_teachers(config: RunConfig) -> list[Teacher]:
         UserError: one is missing, damaged, or does not fit the others.
     """
     assert config.teachers is not None
-    teachers = []
-    for index, source in enumerate(config.teachers):
-        try:
-            teacher = load_teacher(Path(source.path), source.name)
-        except TeacherError as error:
-            raise UserError(f"teachers.{index}.path: {error}") from error
-        teachers.append(renamed(teacher, source.label_map or {}, f"teachers.{index}.label_map"))
+    teachers = [read_classifier(source, f"teachers.{index}.") for index, source in enumerate(config.teachers)]
     check_teachers(teachers)
     return teachers
 
 
 def check_teachers(teachers: list[Teacher]) -> None:
-    """All must take the same images, and have a name of their own."""
+    """All must take the same images, and have a name and weights of their own."""
     first = teachers[0]
     for index, teacher in enumerate(teachers[1:], start=1):
         where, mine, theirs = f"teachers.{index}", teacher.spec, first.spec
@@ -85,6 +81,15 @@ def check_teachers(teachers: list[Teacher]) -> None:
             )
         if teacher.name in [other.name for other in teachers[:index]]:
             raise UserError(f"{where}.name: {teacher.name!r} is taken; every party needs a name of its own")
+        twin = next((other for other in teachers[:index] if _same_weights(teacher, other)), None)
+        if twin is not None:
+            raise UserError(f"{where}: {teacher.name} has the same weights as {twin.name}; name each once")
+
+
+def _same_weights(one: Teacher, other: Teacher) -> bool:
+    """Whether they are one classifier, whatever files they came in."""
+    mine, theirs = one.weights, other.weights
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 def check_data(teachers: Sequence[TeacherCard], space: LabelSpace, test: LabelledImages) -> LabelledImages:

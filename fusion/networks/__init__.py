@@ -3,8 +3,12 @@
 import dataclasses
 from collections.abc import Callable
 
+import torch
+
 from fusion.networks.cifar_resnet import CifarResNet
 from fusion.networks.classifier import Classifier, Network, Prediction, frozen
+from fusion.networks.features import NetworkError, as_network
+from fusion.networks.foreign import build_foreign, build_unfilled, feature_place, is_foreign
 from fusion.networks.plain import alexnet, vgg11
 
 __all__ = [
@@ -12,9 +16,11 @@ __all__ = [
     "Classifier",
     "ImageSpec",
     "Network",
+    "NetworkError",
     "Prediction",
     "build_classifier",
     "build_network",
+    "build_without_weights",
     "frozen",
 ]
 
@@ -72,11 +78,25 @@ def build_network(name: str, spec: ImageSpec) -> Network:
     """A freshly initialised network, drawing from PyTorch's global stream (see `fusion.seeding`).
 
     Raises:
-        ValueError: there is no network of that name.
+        ValueError: there is no network of that name, or a foreign one is not for `spec` (`NetworkError`).
     """
+    if is_foreign(name):
+        return build_foreign(name, spec)
     if name not in NETWORKS:
         raise ValueError(f"unknown network {name!r} (known: {', '.join(NETWORKS)})")
     return NETWORKS[name](spec)
+
+
+def build_without_weights(name: str, spec: ImageSpec) -> Network:
+    """The network with its parameters on the meta device, for weights that are assigned; draws nothing.
+
+    Raises:
+        ValueError: as `build_network`.
+    """
+    if is_foreign(name):
+        return as_network(build_unfilled(name, spec), feature_place(name, spec))
+    with torch.device("meta"):
+        return build_network(name, spec)
 
 
 def build_classifier(name: str, spec: ImageSpec) -> Classifier:

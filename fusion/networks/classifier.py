@@ -30,6 +30,11 @@ class Network(nn.Module):
         """The last convolutional map to logits [batch, classes]."""
         raise NotImplementedError
 
+    def predict(self, images: Tensor) -> Prediction:
+        """Normalised images to both, in one pass."""
+        features = self.feature_map(images)
+        return Prediction(self.classify(features), features)
+
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images to logits, as any PyTorch classifier."""
         return self.classify(self.feature_map(images))
@@ -68,8 +73,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Prediction:
         """Images in the common space, [batch, channels, height, width]."""
-        features = self.network.feature_map((images - self.mean) / self.std)
-        return Prediction(self.network.classify(features), features)
+        return self.network.predict((images - self.mean) / self.std)
 
 
 def frozen(classifier: Classifier) -> Classifier:

@@ -20,7 +20,7 @@ def absolute(config: RunConfig) -> RunConfig:
         )
     if config.teachers is not None:
         changes["teachers"] = tuple(
-            one.model_copy(update={"path": _from_root(one.path)}) for one in config.teachers
+            one.model_copy(update={"source": _from_root(one.source)}) for one in config.teachers
         )
     if config.checkpoint.cache is not None:
         changes["checkpoint"] = config.checkpoint.model_copy(

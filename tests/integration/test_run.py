@@ -276,7 +276,7 @@ def test_teachers_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert with_second("channels") == "teachers.1: B takes 3x8x8 images, A 1x8x8"
     assert with_second("strange").startswith("teachers.0: no other teacher knows a class of A (a, b, c, d);")
     assert with_second("a") == "teachers.1.name: 'A' is taken; every party needs a name of its own"
-    assert "teachers.1.path" in with_second("gone")
+    assert "teachers.1.source" in with_second("gone")
     assert with_second("same", data={"source": "digits"}).startswith("data: it has no class 'a', which the")
     assert "images are 1x16x16" in with_second("same", data={"source": "digits", "image_size": 16})
 

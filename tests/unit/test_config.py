@@ -207,13 +207,30 @@ def test_a_missing_file_and_a_binary_one_are_named(tmp_path: Path) -> None:
 
 
 def test_paths_are_short_for_teachers() -> None:
-    tree = tiny_run(teachers=["a.safetensors", {"path": "b.safetensors", "name": "B"}])
-    config = parse_config(tree, "test")
+    long = [{"path": "b.safetensors", "name": "B"}, {"source": "c.pt", "mean": [0, 0.5]}]
+    config = parse_config(tiny_run(teachers=["a.safetensors", *long]), "test")
     assert config.teachers is not None
-    assert [(one.path, one.name) for one in config.teachers] == [
-        ("a.safetensors", None),
-        ("b.safetensors", "B"),
+    assert [(one.source, one.name, one.mean) for one in config.teachers] == [
+        ("a.safetensors", None, None),
+        ("b.safetensors", "B", None),
+        ("c.pt", None, (0, 0.5)),
     ]
+
+
+def test_code_is_only_named_by_who_allows_it() -> None:
+    def refused(**teacher: object) -> str:
+        with pytest.raises(UserError) as error:
+            parse_config(tiny_run(teachers=[{"source": "a.pt", **teacher}]), "test")
+        return str(error.value)
+
+    assert "teachers.0.allow_code: os:system is Python code" in refused(network="os:system")
+    assert "teachers.0.network: unknown network 'resnet19'" in refused(network="resnet19")
+    assert "takes no argument 'weights' here" in refused(
+        network="torchvision:resnet18", arguments={"weights": "DEFAULT"}
+    )
+    assert "takes no argument 'checkpoint_path' here" in refused(
+        network="timm:resnet18", arguments={"checkpoint_path": "evil.bin"}
+    )
 
 
 def test_every_key_is_documented_with_its_default() -> None:

@@ -168,7 +168,7 @@ def test_all_paths_of_a_trial_start_at_the_root(tmp_path: Path, monkeypatch: pyt
     whole = absolute(parse_config(tree, "run"))
     assert whole.teachers is not None
     assert whole.data is not None
-    assert whole.teachers[0].path == str(tmp_path / "a.safetensors")
+    assert whole.teachers[0].source == str(tmp_path / "a.safetensors")
     assert (whole.data.root, whole.output) == (str(tmp_path / "images"), str(tmp_path / "out"))
     assert whole.tracking.uri == f"sqlite:///{tmp_path}/out/mlflow.db"
     assert absolute(whole) == whole

@@ -1,0 +1,66 @@
+"""The commands `dfmf teachers ...`: looking at classifiers of other people, and taking them over."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestrator.cli_parts import JsonFile, one_line_errors, write_numbers
+
+app = typer.Typer(
+    help="Look at classifiers from other people's files, and take them over.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Source = Annotated[
+    str,
+    typer.Argument(help="A file or a folder, as a path or a URI (docs/teachers.md).", show_default=False),
+]
+Given = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="What its files do not say, such as network=torchvision:resnet18 image_size=32.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def inspect(
+    source: Source,
+    given: Given = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="A configuration or preset: measure on its test images.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Show what is known of a classifier, and what a fusion will use of it."""
+    with one_line_errors():
+        from orchestrator.inspecting import inspect as look
+        from orchestrator.inspecting import lines
+
+        report = look(source, given or [], data)
+        console = Console()
+        for line in lines(report):
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+        if json_file is not None:
+            write_numbers(json_file, report)
+
+
+@app.command()
+def convert(
+    source: Source,
+    to: Annotated[
+        Path, typer.Option("--to", help="The .safetensors file to write; its card goes beside it.")
+    ],
+    given: Given = None,
+) -> None:
+    """Write a classifier as one of ours: safetensors and a card, which say all that is known."""
+    with one_line_errors():
+        from orchestrator.inspecting import convert as take_over
+
+        for line in take_over(source, given or [], to):
+            print(line)
