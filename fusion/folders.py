@@ -9,7 +9,11 @@ from fusion.untrusted import Refused, one_line, parse_json, read_file, shown
 
 FOLDER_CONFIG = "config.json"
 FOLDER_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-KNOWN_ARGUMENTS = {"num_classes", "in_chans"}
+KNOWN_ARGUMENTS = ("num_classes", "in_chans")
+USUAL_POOLINGS = ("avg", "token")
+"""What timm always notes: the defaults of convolutional networks, and of transformers, of which another
+pooling
+has other tensors."""
 
 
 def read_folder_config(folder: Path) -> dict[str, Any]:
@@ -47,7 +51,12 @@ def read_folder_config(folder: Path) -> dict[str, Any]:
             _check(key, value)
     return entries | {
         "network": f"timm:{architecture}",
-        "arguments": {key: value for key, value in arguments.items() if key not in KNOWN_ARGUMENTS},
+        "arguments": {
+            key: value
+            for key, value in arguments.items()
+            if key not in KNOWN_ARGUMENTS
+            and (key, value) not in [("global_pool", one) for one in USUAL_POOLINGS]
+        },
         "resize": _resize(pretrained),
         "licence": _text(pretrained.get("license")),
     }

@@ -32,9 +32,10 @@ class Known:
     All methods raise `UndeclaredError` for what is missing and `Refused` for what contradicts.
     """
 
-    def __init__(self, given: Mapping[str, Any], declared: Mapping[str, Any], path: Path) -> None:
+    def __init__(self, given: Mapping[str, Any], declared: Mapping[str, Any], path: Path, label: str) -> None:
+        """`label` is what the party is called if nobody says it."""
         self._given, self._declared, self._where = given, declared, one_line(str(path))
-        self._stem = path.stem
+        self._label = label
         self.origins: dict[str, str] = {}
         """Who says what: 'given', 'declared' or 'inferred'."""
 
@@ -93,11 +94,11 @@ class Known:
         return tuple((float(one) - low) / span for one in mean), tuple(float(one) / span for one in std)
 
     def name(self) -> str:
-        """The party's name: the file's, if nobody says another."""
+        """The party's name: the file's or folder's, if nobody says another."""
         name = self._get("name")
         if name is None:
             self.origins["name"] = "inferred"
-            name = re.sub(r"[^A-Za-z0-9._-]", "-", self._stem).lstrip("._-")[:64] or "teacher"
+            name = re.sub(r"[^A-Za-z0-9._-]", "-", self._label).lstrip("._-")[:64] or "teacher"
         return str(name)
 
     def extra(self) -> dict[str, str]:

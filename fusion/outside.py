@@ -69,7 +69,7 @@ def read_outside(path: Path, given: Mapping[str, Any], *, allow_code: bool = Fal
             return _folder(path, given)
         if path.name in FOLDER_WEIGHTS and (path.parent / FOLDER_CONFIG).exists():
             return _folder(path.parent, given, path.name)
-        return _file(path, given, {})
+        return _file(path, given, {}, path.stem)
 
 
 def _ours(path: Path, given: Mapping[str, Any]) -> Outside:
@@ -102,19 +102,18 @@ def _folder(folder: Path, given: Mapping[str, Any], weights: str | None = None) 
     names = [name for name in ([weights] if weights else FOLDER_WEIGHTS) if (folder / name).is_file()]
     if not names or not (folder / FOLDER_CONFIG).exists():
         raise Refused(f"a folder without config.json and {' or '.join(FOLDER_WEIGHTS)}; name the file")
-    return _file(folder / names[0], {"name": folder.resolve().name, **given}, read_folder_config(folder))
+    return _file(folder / names[0], given, read_folder_config(folder), folder.resolve().name)
 
 
-def _file(path: Path, given: Mapping[str, Any], declared: Mapping[str, Any]) -> Outside:
+def _file(path: Path, given: Mapping[str, Any], declared: Mapping[str, Any], label: str) -> Outside:
     if path.suffix not in (SUFFIX, *SUFFIXES):
         raise Refused(f"no kind of file that is read ({', '.join((SUFFIX, *SUFFIXES))})")
     with opened(path) as (file, size):
         stored = (open_safetensors if path.suffix == SUFFIX else open_torch_file)(file, size)
-        return _assembled(stored, given, declared, path)
+        return _assembled(stored, Known(given, declared, path, label))
 
 
-def _assembled(stored: Stored, given: Mapping[str, Any], declared: Mapping[str, Any], path: Path) -> Outside:
-    known = Known(given, declared, path)
+def _assembled(stored: Stored, known: Known) -> Outside:
     network = known.network(stored)
     size = int(known.needed("image_size", "the side of its images in pixels, such as 32"))
     channels, count = count_in(network, stored.shapes, size=size)
