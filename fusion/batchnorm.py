@@ -16,9 +16,10 @@ BnReduction: TypeAlias = Literal["sum", "mean"]
 
 
 def bn_layers(network: nn.Module) -> list[_BatchNorm]:
-    """The network's BatchNorm layers that keep running statistics, in order of registration, but for those
-    of
-    heads that a prediction does not need (`fusion.networks.features`)."""
+    """The network's BatchNorm layers that keep running statistics, in order of registration.
+
+    Those of heads that a prediction does not need (`fusion.networks.features`) are none of them.
+    """
     return [
         module
         for module in network.modules()

@@ -57,12 +57,9 @@ def card_entries(card: TeacherCard) -> dict[str, Any]:
 
 
 def read_card(path: Path, trusted: str | None = None) -> tuple[TeacherCard, dict[str, Any]]:
-    """The card at `path`, and all that it says: also `sha256` of the weights that it belongs to, and keys
-    that are
-    not known.
+    """The card at `path`, and all that it says: `sha256` of the weights that it belongs to, and other keys.
 
-    `trusted` is the network that a person named, with its arguments: code and arguments are only taken from
-    there.
+    `trusted` is the network that a person named: code and arguments are only taken from there.
 
     Raises:
         Refused: there is none, or it says what no card may say.
@@ -86,9 +83,13 @@ def read_card(path: Path, trusted: str | None = None) -> tuple[TeacherCard, dict
 
 
 def check_link(path: Path) -> None:
-    """Refuse a link out of its folder.
+    """Refuse a link that leads out of its folder.
 
-    Nobody typed this path: what came with the weights must not make us read what did not."""
+    Nobody typed this path: what came with the weights must not make us read what did not.
+
+    Raises:
+        Refused: it does.
+    """
     # Only a link is followed here: resolving a path of a megabyte would take half a minute.
     linked = os.path.islink(path)  # noqa: PTH114 - Path.is_symlink raises of a name that is too long
     if linked and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(path.parent)):

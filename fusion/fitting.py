@@ -137,9 +137,8 @@ def fit(stored: Shapes, expected: Shapes, what: str) -> Fit:
 def closest(stored: Shapes) -> str:
     """What the tensors fit, or nearly fit: our networks and torchvision's classifiers, in a clause.
 
-    Of torchvision's those are tried that have about as many parameters. The best few are then looked at with
-    the
-    channels and classes that the tensors tell.
+    Of torchvision's those are tried that have about as many parameters. The best few are looked at again,
+    with the channels and classes that the tensors tell.
     """
     candidates = [*_ours(), *_torchvisions(stored)]
     scores = {one: _agreement(stored, one, channels=3, classes=10) for one in candidates}

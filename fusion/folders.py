@@ -11,9 +11,7 @@ FOLDER_CONFIG = "config.json"
 FOLDER_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 KNOWN_ARGUMENTS = ("num_classes", "in_chans")
 USUAL_POOLINGS = ("avg", "token")
-"""What timm always notes: the defaults of convolutional networks, and of transformers, of which another
-pooling
-has other tensors."""
+"""What timm always notes: the default of convolutional networks, and that of transformers."""
 
 
 def read_folder_config(folder: Path) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from fusion.networks.classifier import Network, Prediction
 
 LARGER = 4
-"""Images so much larger are tried first: of small ones the last map may be a single pixel, as pooled ones
-are."""
+"""Images so much larger are tried first: of small ones the last map may be one pixel, as pooled ones are."""
 
 
 class NetworkError(ValueError):

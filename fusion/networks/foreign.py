@@ -64,7 +64,9 @@ def build_foreign(name: str, spec: "ImageSpec") -> Network:
 def build_unfilled(name: str, spec: "ImageSpec") -> nn.Module:
     """The network as its library makes it, but with its parameters on the meta device, for weights that come.
 
-    Its buffers are real: those that no state dict holds would else have no values.
+    Its buffers are real: those that no state dict holds would else have no values. The global stream of
+    random
+    numbers stays where it is.
     """
 
     def to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter | None) -> Any:
@@ -72,7 +74,11 @@ def build_unfilled(name: str, spec: "ImageSpec") -> nn.Module:
             return None
         return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
 
-    with register_module_parameter_registration_hook(to_meta), torch.device("cpu"):
+    with (
+        register_module_parameter_registration_hook(to_meta),
+        torch.device("cpu"),
+        torch.random.fork_rng(devices=[]),
+    ):
         return _construct(name, spec)
 
 

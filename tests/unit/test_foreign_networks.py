@@ -102,6 +102,14 @@ def test_gradients_reach_the_image_and_the_map_is_part_of_the_graph() -> None:
     assert images.grad.abs().sum() > 0
 
 
+def test_looking_at_a_network_draws_nothing() -> None:
+    """Or its initial weights would depend on who has looked before."""
+    of, state = spec(16, channels=1), torch.get_rng_state()
+    feature_place(HOME_MADE, of)
+    build_without_weights(HOME_MADE, of)
+    assert torch.equal(state, torch.get_rng_state())
+
+
 def test_an_assistant_of_that_architecture_learns_without_random_numbers_of_its_own() -> None:
     """Dropout is off, and auxiliary heads, which GoogLeNet has in training mode, are left aside."""
     for name, of in ((HOME_MADE, spec(12, channels=1)), ("torchvision:googlenet", spec(64))):
