@@ -74,8 +74,9 @@ def _scheduler(study: Study) -> Any:
         return population.scheduler(study)
     epochs = int(study.base["schedule"]["epochs"])
     if study.scheduler == "asha":
+        # What reaches max_t is stopped; here it is to finish.
         return schedulers.ASHAScheduler(
-            time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 4), reduction_factor=2
+            time_attr="epoch", max_t=epochs + 1, grace_period=max(1, epochs // 4), reduction_factor=2
         )
     return schedulers.FIFOScheduler()
 

@@ -135,9 +135,9 @@ def test_asha_stops_poor_trials_early(tmp_path: Path) -> None:
     code, _, errors = driver.end(seconds=900)
     assert code == 0, errors
     states = {one["parameters"]["optimisation.student_lr"]: one["status"] for one in rows(tmp_path).values()}
-    assert states[0.05] == "finished"
-    assert "stopped early" in states.values()
-    assert {states[value] for value in states if states[value] == "stopped early"} == {"stopped early"}
+    assert set(states.values()) == {"finished", "stopped early"}
+    assert "finished" in (states[0.05], states[0.03])
+    assert states[1e-7] == states[1e-8] == "stopped early"
 
 
 def test_optuna_draws_points_and_gives_each_to_all_seeds(tmp_path: Path) -> None:
