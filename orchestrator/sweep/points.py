@@ -11,6 +11,7 @@ from orchestrator.sweep.space import Parameter, Parameters, Space, is_whole
 from orchestrator.sweep.study import Study, rounded, trial_name
 
 POINT = "point"
+NAMES = "names"
 
 
 class Point(NamedTuple):
@@ -65,13 +66,16 @@ def param_space(study: Study, points: Sequence[Point]) -> dict[str, Any]:
 
     if study.search == "optuna":
         return {key: domain(one) for key, one in study.space.parameters.items()}
-    return {POINT: tune.grid_search([one._asdict() for one in points])}
+    names = [one.name for one in points]
+    return {POINT: tune.grid_search([one._asdict() for one in points]), NAMES: names}
 
 
-def of_config(study: Study, config: Mapping[str, Any]) -> Point:
-    """What Ray Tune gives a trial to run."""
+def of_config(study: Study, config: Mapping[str, Any], trial_id: str) -> Point:
+    """What Ray Tune gives a trial to run; its number ends the id of each trial of a grid."""
     if POINT in config:
-        name, drawn_values, seed = (config[POINT][field] for field in Point._fields)
+        _, drawn_values, seed = (config[POINT][field] for field in Point._fields)
+        # A member of a population gets all of another one's configuration, but stays who it is.
+        name = config[NAMES][int(trial_id.rpartition("_")[2])]
         within = {key: _within(study.space.parameters[key], value) for key, value in drawn_values.items()}
         return Point(name, within, seed)
     from ray.tune.search.repeater import TRIAL_INDEX

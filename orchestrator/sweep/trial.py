@@ -47,7 +47,7 @@ def run_trial(drawn: Mapping[str, Any], study: Study) -> None:
     it does with one whose process died, and this process would be lost to others.
     """
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "30")  # A trial that is stopped writes a summary.
-    point = of_config(study, drawn)
+    point = of_config(study, drawn, tune.get_context().get_trial_id())
     place = study.folder / TRIALS / point.name
     error = place.with_name(point.name + ERROR)
     try:

@@ -47,7 +47,9 @@ class Watcher(Callback):  # type: ignore[misc]
                 self._states[trial.trial_id] = seen
                 changed = True
                 why = "its process died" if trial.status == "ERROR" else None
-                self._board.set(of_config(self._study, trial.config), STATES[trial.status], why)
+                self._board.set(
+                    of_config(self._study, trial.config, trial.trial_id), STATES[trial.status], why
+                )
         if changed:
             self._board.write("running", WRITE_SECONDS)
         self._board.progressed(self._total)

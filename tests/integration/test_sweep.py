@@ -16,10 +16,7 @@ from tests.tiny import tiny_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-SPACE = {
-    "parameters": {"schedule.m_ga": {"label": "M_GA", "grid": [1, 3]}, "method.alpha": {"grid": [0.1, 1.0]}},
-    "seeds": 2,
-}
+SPACE = {"parameters": {"schedule.m_ga": {"label": "M_GA", "grid": [1, 3]}}, "seeds": 2}
 
 
 def files(folder: Path, space: dict[str, Any] = SPACE, **changes: Any) -> None:
@@ -38,23 +35,23 @@ def rows(folder: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight trials on Ray, two of which cannot end well: their generator explodes."""
+    """Four trials on Ray, two of which cannot end well: their generators explode."""
     folder = tmp_path_factory.mktemp("sweep")
-    wild = {
-        "parameters": {**SPACE["parameters"], "optimisation.generator_lr": {"grid": [0.001, 1e30]}},
+    m_ga = {"label": "M_GA", "grid": [1, 3]}
+    space = {
+        "parameters": {"optimisation.generator_lr": {"grid": [0.001, 1e30]}, "schedule.m_ga": m_ga},
         "seeds": 1,
-    }  # type: ignore[dict-item]
-    wild["parameters"]["method.alpha"] = {"grid": [0.1, 1.0]}  # type: ignore[index]
-    files(folder, wild, engine={"mode": "ray"})
-    driver = sweep(folder)
-    code, _, errors = driver.end(seconds=900)
+    }
+    files(folder, space, engine={"mode": "ray"})
+    code, output, errors = sweep(folder).end(seconds=900)
     assert code == 1, errors
+    assert "left out" in output
     return folder
 
 
 def test_a_trial_that_fails_is_in_the_table_and_the_others_finish(finished: Path) -> None:
     trials = rows(finished)
-    assert len(trials) == 8
+    assert len(trials) == 4
     failed = {name for name, one in trials.items() if one["status"] == "failed"}
     assert failed == {
         name for name, one in trials.items() if one["parameters"]["optimisation.generator_lr"] > 1
@@ -93,7 +90,7 @@ def test_mlflow_has_the_sweep_and_under_it_every_trial(finished: Path) -> None:
         swept = store.execute("SELECT value FROM params WHERE key = 'schedule.m_ga'").fetchall()
         epochs = store.execute("SELECT run_uuid FROM metrics WHERE key = 'eval/accuracy'").fetchall()
     assert kinds == {parent: "sweep"}
-    assert len(children) >= 6
+    assert len(children) == 4
     assert {value for (value,) in swept} == {"1", "3"}
     assert {run for (run,) in epochs} <= {run for (run,) in children}
 
@@ -106,12 +103,12 @@ def test_a_sweep_whose_driver_is_killed_goes_on_and_runs_nothing_twice(tmp_path:
     folder = tmp_path / "runs/sweep"
     over = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/summary.json")}
     over = {path: when for path, when in over.items() if json.loads(path.read_text())["status"] == "finished"}
-    assert 0 < len(over) < 8
+    assert 0 < len(over) < 4
     again = Driver(tmp_path, "--resume", str(folder), command="sweep")
     code, _, errors = again.end(seconds=900)
     assert code == 0, errors
     assert {one["status"] for one in rows(tmp_path).values()} == {"finished"}
-    assert len(rows(tmp_path)) == 8
+    assert len(rows(tmp_path)) == 4
     assert {path: path.stat().st_mtime_ns for path in over} == over
     assert len(list((tmp_path / "runs/cache/warm-up").iterdir())) == 2  # One a seed.
     assert not (folder / "tune").exists()
@@ -143,12 +140,12 @@ def test_asha_stops_poor_trials_early(tmp_path: Path) -> None:
 def test_optuna_draws_points_and_gives_each_to_all_seeds(tmp_path: Path) -> None:
     space = {"parameters": {"method.alpha": {"grid": [0.1], "range": [0.01, 1], "scale": "log"}}, "seeds": 2}
     files(tmp_path, space)
-    driver = sweep(tmp_path, "--search", "optuna", "--samples", "3")
+    driver = sweep(tmp_path, "--search", "optuna", "--samples", "2")
     code, _, errors = driver.end(seconds=900)
     assert code == 0, errors
     values = [(one["parameters"]["method.alpha"], one["seed"]) for one in rows(tmp_path).values()]
-    assert len(values) == 6
-    assert len({alpha for alpha, _ in values}) == 3
+    assert len(values) == 4
+    assert len({alpha for alpha, _ in values}) == 2
     assert all(0.01 <= alpha <= 1 for alpha, _ in values)
 
 

@@ -16,8 +16,9 @@ WRITERS = 4
 
 
 def fuse_at_once(folder: Path, **tracking: object) -> None:
-    (folder / "run.yaml").write_text(yaml.safe_dump(tiny_run(tracking=tracking)))
-    drivers = [Driver(folder, "run.yaml", f"seed={seed}", f"name=run-{seed}") for seed in range(WRITERS)]
+    cache = {"cache": str(folder / "cache")}  # What they have in common is not what is tested.
+    (folder / "run.yaml").write_text(yaml.safe_dump(tiny_run(tracking=tracking, checkpoint=cache)))
+    drivers = [Driver(folder, "run.yaml", f"name=run-{number}") for number in range(WRITERS)]
     for code, output, errors in [driver.end() for driver in drivers]:
         assert code == 0, errors
         assert "does not take" not in output + errors

@@ -134,8 +134,11 @@ def test_random_draws_are_the_same_again_and_keep_to_the_ranges() -> None:
 
 
 def test_what_tune_gives_back_is_the_point_that_it_was_given() -> None:
-    for point in known_points(study("all", search="random", samples=5)):
-        assert of_config(study("all"), {"point": point._asdict()}) == point
+    points = known_points(study("all", search="random", samples=5))
+    names = [one.name for one in points]
+    for index, point in enumerate(points):
+        config = {"point": point._asdict(), "names": names}
+        assert of_config(study("all"), config, f"ab12c_{index:05d}") == point
 
 
 def test_a_population_stays_in_the_ranges() -> None:
@@ -143,11 +146,10 @@ def test_a_population_stays_in_the_ranges() -> None:
     first = known_points(members)[0]
     assert first.name == "member-0"
     grown = first._replace(parameters={**first.parameters, "schedule.m_ga": 23.9, "method.alpha": 99.0})
-    assert of_config(members, {"point": grown._asdict()}).parameters == {
-        **first.parameters,
-        "schedule.m_ga": 20,
-        "method.alpha": 3.0,
-    }
+    config = {"point": grown._asdict(), "names": ["member-0", "member-1"]}
+    taken_over = of_config(members, config, "ab12c_00001")
+    assert taken_over.parameters == {**first.parameters, "schedule.m_ga": 20, "method.alpha": 3.0}
+    assert taken_over.name == "member-1"
 
 
 def test_a_trial_is_the_base_with_the_values_of_its_point() -> None:
