@@ -24,6 +24,7 @@ from orchestrator.running import resolve
 from orchestrator.stopping import Stopping
 from orchestrator.sweep import reporting, tracking
 from orchestrator.sweep.board import Board, Row, read_sweep
+from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.points import known_points
 from orchestrator.sweep.space import Space, check_space, load_space
 from orchestrator.sweep.study import TRIALS, Study, share_out
@@ -157,7 +158,7 @@ def _begun(study: Study, config: RunConfig, display: Display) -> Study:
     """The folder with what has to be known to go on; what is left of an earlier start goes."""
     folder = study.folder
     if not (folder / "config.yaml").exists():
-        write_text(folder / "config.yaml", dump_config(config))
+        write_text(folder / "config.yaml", dump_config(absolute(config)))
     if study.parent is None:
         study = dataclasses.replace(study, parent=tracking.start(study, config))
     (folder / STOP).unlink(missing_ok=True)

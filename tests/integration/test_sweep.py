@@ -46,6 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code, output, errors = sweep(folder).end(seconds=900)
     assert code == 1, errors
     assert "left out" in output
+    assert "difference to m_ga=3" in output  # What the configuration itself says.
     return folder
 
 
