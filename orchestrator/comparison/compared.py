@@ -85,7 +85,7 @@ class Comparison:
             gap_closed=spread(closed),
             best_teacher=spread(best),
             ensemble=spread(ensemble),
-            seconds=spread([one.seconds for one in results]),
+            seconds=spread([one.main_phase_seconds for one in results]),
         )
 
 

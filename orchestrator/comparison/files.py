@@ -50,8 +50,16 @@ class Summary(_Part):
     """None where teachers were only pretrained."""
     gap_closed: float | None = None
     seconds: float
+    seconds_to_first_iteration: float | None = None
+    """Of them: pretraining and warm-up, unless another run had done these."""
     seed: int
     status: Line
+
+    @property
+    def main_phase_seconds(self) -> float:
+        """From the first iteration to the end of the run; all seconds where older runs do not say when that
+        was."""
+        return self.seconds - (self.seconds_to_first_iteration or 0.0)
 
 
 class Parameter(_Part):

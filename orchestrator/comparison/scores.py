@@ -68,7 +68,7 @@ def bar_plot(comparison: Comparison, kind: Literal["per_class", "per_subset"]) -
 def cost_plot(comparison: Comparison) -> Plot:
     """What is compared, against the seconds that a run took."""
     rows = [
-        [group.label, run.seed, run.results.seconds, comparison.score(run)]
+        [group.label, run.seed, run.results.main_phase_seconds, comparison.score(run)]
         for group in comparison.groups
         for run in group.runs
     ]
@@ -76,7 +76,7 @@ def cost_plot(comparison: Comparison) -> Plot:
         name="time",
         title=f"{measured(comparison)} against time",
         caption=(
-            "Dots: single runs, pretraining included where a run did it; squares: means of a group, with ± "
+            "Dots: single runs, without pretraining and warm-up; squares: means of a group, with ± "
             "sample standard deviation both ways. Times compare only if the runs had the same machine to "
             "themselves." + of_how_many(comparison)
         ),
@@ -93,7 +93,12 @@ def coordinates_plot(comparison: Comparison) -> Plot | None:
         return None
     runs = comparison.counted
     rows = [
-        [*(run.config.get(key) for key in parameters), run.seed, run.results.seconds, comparison.score(run)]
+        [
+            *(run.config.get(key) for key in parameters),
+            run.seed,
+            run.results.main_phase_seconds,
+            comparison.score(run),
+        ]
         for run in runs
     ]
     return Plot(
@@ -146,11 +151,11 @@ def _cost(comparison: Comparison) -> Any:
     figure, axes = new_figure()
     for index, group in enumerate(shown_groups(comparison)):
         colour = f"C{index % 10}"
-        seconds = [run.results.seconds for run in group.runs]
+        seconds = [run.results.main_phase_seconds for run in group.runs]
         scores = [comparison.score(run) for run in group.runs]
         axes.plot(seconds, scores, "o", color=colour, alpha=0.35, ms=4)
         _mean_mark(axes, group, spread(seconds), spread(scores), colour)
-    axes.set(xlabel="seconds a run", ylabel=measured(comparison))
+    axes.set(xlabel="seconds of the main phase", ylabel=measured(comparison))
     axes.grid(alpha=0.3)
     legend_below(figure, axes)
     return figure
@@ -182,7 +187,7 @@ def _coordinates(comparison: Comparison) -> Any:
         for key, one in parameters.items()
     ]
     scores = [comparison.score(run) for run in runs]
-    columns += [("seconds", [run.results.seconds for run in runs], False, 2)]
+    columns += [("seconds", [run.results.main_phase_seconds for run in runs], False, 2)]
     columns += [(f"{comparison.measure} in %", scores, False, 2)]
     figure, axes = new_figure()
     colours = Normalize(min(scores), max(scores))

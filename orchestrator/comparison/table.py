@@ -59,7 +59,7 @@ def headline(comparison: Comparison) -> str:
         f"{len(comparison.counted)} runs in {len(comparison.groups)} groups, seeds "
         f"{', '.join(str(seed) for seed in seeds)}; mean ± sample standard deviation; difference to "
         f"{comparison.reference.label} over common seeds, with its paired 95 % interval; gap closed between "
-        "the best teacher and the ensemble"
+        "the best teacher and the ensemble; s: seconds of the main phase"
     )
 
 
@@ -118,7 +118,7 @@ def run_numbers(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
         label = groups.get(run.identity, "")
         status = run.status if label or not run.finished else "repeated"
         cells: list[Any] = [run.name, run.origin, label, run.seed, status, run.reason]
-        cells += [comparison.score(run), run.results.seconds] if run.finished else [None, None]
+        cells += [comparison.score(run), run.results.main_phase_seconds] if run.finished else [None, None]
         rows.append([*cells, *(run.config.get(key) for key in comparison.keys)])
     return [*header, *comparison.keys], rows
 
