@@ -42,11 +42,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "parameters": {"optimisation.generator_lr": {"grid": [0.001, 1e30]}, "schedule.m_ga": m_ga},
         "seeds": 1,
     }
-    files(folder, space, engine={"mode": "ray"})
+    schedule = {**tiny_run()["schedule"], "m_ga": 3}  # type: ignore[dict-item]
+    files(folder, space, engine={"mode": "ray"}, schedule=schedule)
     code, output, errors = sweep(folder).end(seconds=900)
     assert code == 1, errors
     assert "left out" in output
-    assert "difference to m_ga=3" in output  # What the configuration itself says.
+    assert "difference to m_ga=3, generator_lr=0.001" in output  # What the configuration itself says.
     return folder
 
 
