@@ -48,6 +48,10 @@ def sweep(
 
         console = Console()
         if resume is not None:
+            if run is not None or space is not None:
+                raise UserError(
+                    "--resume: takes the sweep's own configuration and space; only --concurrent may change"
+                )
             result = driving.resume(resume, concurrent, console)
         elif run is None or space is None:
             raise UserError(

@@ -55,8 +55,9 @@ class Board:
         return list(self._rows.values())
 
     def know(self, points: Sequence[Point]) -> None:
-        """These trials will be run; what their folders hold already counts."""
-        for point in points:
+        """These trials will be run; what their folders hold already counts, and what is known of them."""
+        known = [Point(row["name"], row["parameters"], row["seed"]) for row in self.rows]
+        for point in known or points:
             self.set(point, "waiting")
         self.write("running")
 

@@ -120,7 +120,6 @@ def _run(
 ) -> SweepResult:
     stopping = Stopping()
     with stopping.installed(), locked(study.folder), display:
-        points = known_points(study)
         total = study.points * len(study.seeds)
         try:
             with cluster(config.engine):
@@ -128,10 +127,10 @@ def _run(
                 study = _placed(study, config, concurrent, total)
                 study = _begun(study, config, display)
                 board = Board(study, display, rows)
-                board.know(points)
+                board.know(known_points(study))
                 with tracking.finished(study, board, display.said):
                     try:
-                        run_trials(study, board, points, total, display)
+                        run_trials(study, board, total, display)
                     except KeyboardInterrupt:
                         _stop_trials(study, board)
                         raise
@@ -161,6 +160,8 @@ def _begun(study: Study, config: RunConfig, display: Display) -> Study:
         write_text(folder / "config.yaml", dump_config(absolute(config)))
     if study.parent is None:
         study = dataclasses.replace(study, parent=tracking.start(study, config))
+    else:
+        tracking.resume(study)
     (folder / STOP).unlink(missing_ok=True)
     for error in (folder / TRIALS).glob(f"*{ERROR}"):
         error.unlink()

@@ -60,14 +60,16 @@ def domain(parameter: Parameter) -> Any:
     return tune.loguniform(low, high) if parameter.scale == "log" else tune.uniform(low, high)
 
 
-def param_space(study: Study, points: Sequence[Point]) -> dict[str, Any]:
-    """What Ray Tune is told to run."""
+def param_space(points: Sequence[Point]) -> dict[str, Any]:
+    """What Ray Tune is told to run, of points that are known."""
     from ray import tune
 
-    if study.search == "optuna":
-        return {key: domain(one) for key, one in study.space.parameters.items()}
-    names = [one.name for one in points]
-    return {POINT: tune.grid_search([one._asdict() for one in points]), NAMES: names}
+    return {POINT: tune.grid_search([one._asdict() for one in points]), NAMES: [one.name for one in points]}
+
+
+def drawn_space(study: Study) -> dict[str, Any]:
+    """What Optuna draws from."""
+    return {key: domain(one) for key, one in study.space.parameters.items()}
 
 
 def of_config(study: Study, config: Mapping[str, Any], trial_id: str) -> Point:

@@ -15,12 +15,13 @@ from orchestrator.checkpoints import Checkpoints, from_files, read_manifest
 from orchestrator.config import RunConfig
 from orchestrator.journal import JOURNAL
 from orchestrator.keeper import ignore
-from orchestrator.loading import dump_config
+from orchestrator.loading import dump_config, load_config
 from orchestrator.run_folder import write_text
 from orchestrator.storage import LocalStorage
 from orchestrator.sweep.points import domain
 from orchestrator.sweep.space import Parameters
 from orchestrator.sweep.study import Study
+from orchestrator.tracking import flat
 
 KEEP = 3
 """Checkpoints of a member, so that the newest stays while it is copied."""
@@ -69,11 +70,16 @@ def given(study: Study, epoch: int, folder: Path) -> Iterator[Any]:
         yield tune.Checkpoint.from_directory(place)
 
 
+def values_of(study: Study, folder: Path) -> Parameters:
+    """Those that the member in `folder` was last at work with."""
+    config = flat(load_config(str(folder / "config.yaml")).model_dump(mode="json"))
+    return {key: config[key] for key in study.space.parameters}
+
+
 def take_over(config: RunConfig, parameters: Parameters, folder: Path) -> None:
     """Have the member in `folder` be as the one whose state Ray Tune gives it, but with `parameters`."""
     state = tune.get_checkpoint()
-    if state is None:
-        return
+    assert state is not None
     with state.as_directory() as place:
         storage = LocalStorage(Path(place) / RUN)
         name = storage.folders()[-1]

@@ -1,6 +1,7 @@
 """A sweep as its folder describes it: what is run, under which names, and with which share of the cluster."""
 
 import dataclasses
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -67,8 +68,14 @@ class Study:
 def trial_name(space: Space, parameters: Mapping[str, Value], seed: int) -> str:
     """Readable, and a file's name; the same for the same values."""
     labels = space.labels()
-    words = [f"{labels[key]}-{_shown(value)}" for key, value in parameters.items()] + [f"seed-{seed}"]
-    return re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(words)).lstrip("._-")[:LARGEST_NAME]
+    words = "_".join(
+        [*(f"{labels[key]}-{_shown(value)}" for key, value in parameters.items()), f"seed-{seed}"]
+    )
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", words).lstrip("._-")
+    if name == words and len(name) <= LARGEST_NAME:
+        return name
+    # What was cut off or replaced may be what tells it from another.
+    return f"{name[: LARGEST_NAME - 9]}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
 def rounded(value: Any) -> Any:
@@ -129,7 +136,8 @@ def _needs(config: RunConfig) -> str:
 
 
 def _shown(value: Value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
 
 
 def to_json(study: Study) -> dict[str, Any]:

@@ -49,6 +49,13 @@ def start(study: Study, config: RunConfig) -> str | None:
         raise UserError(f"tracking.uri: cannot reach {redact(uri)} ({first_line(error)})") from error
 
 
+def resume(study: Study) -> None:
+    """The sweep's run goes on, if the store can be told."""
+    be_quick()
+    with contextlib.suppress(*errors()):
+        MlflowRun(study.base["tracking"]["uri"], study.parent).set_status("RUNNING")
+
+
 @contextlib.contextmanager
 def finished(study: Study, board: Board, say: Callable[[str], None]) -> Iterator[None]:
     """When the block ends, so does the sweep's run, with what came of the trials."""

@@ -69,10 +69,14 @@ def objective(summary: Mapping[str, Any]) -> float:
 
 def _run(study: Study, point: Point, folder: Path) -> Mapping[str, Any]:
     """The summary, when it is finished; waits for a twin: other draws may come to the same values."""
-    config = study.config(point.parameters, point.seed, point.name)
+    parameters, given = point.parameters, study.scheduler == "pbt" and tune.get_checkpoint() is not None
+    if study.scheduler == "pbt" and not given and (folder / "config.yaml").exists():
+        parameters = population.values_of(study, folder)
+    config = study.config(parameters, point.seed, point.name)
     if study.scheduler == "pbt":
         config = population.members_config(config)
-        population.take_over(config, point.parameters, folder)
+    if given:
+        population.take_over(config, parameters, folder)
     tags = {"mlflow.parentRunId": study.parent, "dfmf.sweep": study.folder.name} if study.parent else {}
     folder.parent.mkdir(exist_ok=True)
     with folder.with_name(folder.name + LOG).open("a", encoding="utf-8") as log, _stopping(study) as stopping:

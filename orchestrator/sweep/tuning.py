@@ -1,6 +1,7 @@
 """The part of a sweep that Ray Tune does."""
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -10,37 +11,46 @@ from typing import Any
 
 from orchestrator.progress import Display
 from orchestrator.sweep import population
-from orchestrator.sweep.board import OVER, Board, Row
-from orchestrator.sweep.points import Point, param_space, searcher
+from orchestrator.sweep.board import Board, Row
+from orchestrator.sweep.points import Point, drawn_space, param_space, searcher
 from orchestrator.sweep.space import Parameters
 from orchestrator.sweep.study import Study
 from orchestrator.sweep.trial import OBJECTIVE, trainable
 from orchestrator.sweep.watching import Watcher
 
+DONE = ("finished", "stopped early")
 RETRIES = 2
 """How often a trial is gone on with whose process died."""
 
 
-def run_trials(study: Study, board: Board, points: Sequence[Point], total: int, display: Display) -> None:
-    """Everything that is not over."""
+def run_trials(study: Study, board: Board, total: int, display: Display) -> None:
+    """Everything that is not over: the points that are known, then those that Optuna chooses."""
+    left = [
+        Point(row["name"], row["parameters"], row["seed"]) for row in board.rows if row["status"] not in DONE
+    ]
+    if left:
+        known = dataclasses.replace(study, search="grid") if study.search == "optuna" else study
+        _run(known, board, total, display, param_space(left), samples=1)
+    if study.search == "optuna" and len(board.rows) < total:
+        _run(study, board, total, display, drawn_space(study), samples=total - len(board.rows))
+
+
+def _run(
+    study: Study, board: Board, total: int, display: Display, space: dict[str, Any], samples: int
+) -> None:
     from ray import tune
 
-    over = {row["name"] for row in board.rows if row["status"] in OVER and row["status"] != "failed"}
-    left = [point for point, row in zip(points, board.rows, strict=False) if row["name"] not in over]
-    count = len(left) if points else total - len(over)
-    if count <= 0:
-        return
-    settings = _quiet_tune()
-    with settings:
+    search = searcher(study, _means(board.rows))
+    with _quiet_tune():
         tuner = tune.Tuner(
             trainable(study),
-            param_space=param_space(study, left),
+            param_space=space,
             tune_config=tune.TuneConfig(
                 metric=OBJECTIVE,
                 mode="max",
-                num_samples=1 if points else count,
-                max_concurrent_trials=study.concurrent if points else None,
-                search_alg=searcher(study, _means(board.rows)),
+                num_samples=samples,
+                max_concurrent_trials=study.concurrent if search is None else None,
+                search_alg=search,
                 scheduler=_scheduler(study),
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,

@@ -247,3 +247,18 @@ def test_a_scheduler_needs_something_to_compare() -> None:
 def test_unknown_words_are_refused() -> None:
     with pytest.raises(UserError, match="--scheduler foo: must be one of none, asha, pbt"):
         wishes("m_ga", "grid", "foo", None, None, None)
+
+
+def test_names_that_had_to_be_cut_still_tell_points_apart() -> None:
+    space = load_space("all")
+    keys = list(space.parameters)
+    one = trial_name(space, dict(zip(keys, (5, 0.1234567, 1.0, 3.0), strict=True)), 0)
+    other = trial_name(space, dict(zip(keys, (5, 0.1234568, 1.0, 3.0), strict=True)), 0)
+    assert one != other
+    labels = {
+        key: parameter.model_copy(update={"label": "a" * 30}) for key, parameter in space.parameters.items()
+    }
+    long = space.model_copy(update={"parameters": labels})
+    names = {trial_name(long, dict(zip(keys, (5, 0.1, 1.0, tau), strict=True)), 0) for tau in (1.0, 3.0)}
+    assert len(names) == 2
+    assert max(map(len, names)) <= 64
