@@ -48,12 +48,12 @@ def test_an_iteration_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.
 
 
 def test_a_block_that_ends_in_time_is_left_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(stopping, "GRACE_SECONDS", 1.0)
     one = Stopping()
     with one.installed():
         with one.deferred():
             send(signal.SIGINT)
-        time.sleep(0.2)
+        time.sleep(1.2)
 
 
 def test_afterwards_the_signals_and_the_alarm_are_as_they_were() -> None:
