@@ -94,7 +94,7 @@ class TeacherSource(Section):
         Raises:
             Refused: the file of class names cannot be read.
         """
-        said = self.model_dump(exclude={"source", "allow_code"}, exclude_none=True)
+        said = self.model_dump(exclude={"source", "allow_code", "label_map"}, exclude_none=True)
         if isinstance(self.classes, str):
             said["classes"] = _names_in(Path(self.classes))
         return said
