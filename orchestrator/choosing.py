@@ -27,6 +27,7 @@ from orchestrator.finished_runs import FinishedRun, find_runs
 from orchestrator.ranking import COMMON, COMMON_CRITERIA, OWN, Record
 from orchestrator.recording import teacher_hash
 from orchestrator.results import criteria_of, driver_device
+from orchestrator.tracking import flat
 
 POOL_IMAGES = 2048
 """Images in the common exam of a seed, or a few less: the same number from every generator, at least one."""
@@ -74,14 +75,14 @@ def true_accuracies(runs: Sequence[FinishedRun]) -> list[float] | None:
 def differences(settings: Sequence[FusionSettings]) -> list[str]:
     """Each run's configuration in words: its values of the keys in which the runs differ, the seed apart,
     without those values that more than half of the runs have."""
-    flat = [{key: str(value) for key, value in _flat(dataclasses.asdict(one)).items()} for one in settings]
+    trees = [{key: str(value) for key, value in flat(dataclasses.asdict(one)).items()} for one in settings]
     common = {}
-    for key in flat[0]:
-        value, count = Counter(one[key] for one in flat).most_common(1)[0]
-        common[key] = value if count > len(flat) / 2 else None
+    for key in trees[0]:
+        value, count = Counter(one[key] for one in trees).most_common(1)[0]
+        common[key] = value if count > len(trees) / 2 else None
     words = [
         " ".join(f"{key}={value}" for key, value in one.items() if key != "seed" and value != common[key])
-        for one in flat
+        for one in trees
     ]
     return [one or "as most" for one in words]
 
@@ -159,10 +160,3 @@ def _check_students(runs: Sequence[FinishedRun]) -> None:
                 f"{run.folder}: its student takes {mine.channels}x{mine.size}x{mine.size} images, that of "
                 f"{runs[0].folder} {theirs.channels}x{theirs.size}x{theirs.size}"
             )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
