@@ -40,14 +40,14 @@ _engines: dict[PlacementGroup, RayEngine] = {}
 """The one of this process, whose actors serve one trial after the other."""
 
 
-def run_trial(drawn: Mapping[str, Any], study: Study) -> None:
+def run_trial(config: Mapping[str, Any], study: Study) -> None:
     """One trial, or the rest of one; what has been done in its folder is not done again.
 
     One that fails by itself leaves its reason in a file and ends in peace: Tune would only start it again, as
     it does with one whose process died, and this process would be lost to others.
     """
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "30")  # A trial that is stopped writes a summary.
-    point = of_config(study, drawn, tune.get_context().get_trial_id())
+    point = of_config(study, config, tune.get_context().get_trial_id())
     place = study.folder / TRIALS / point.name
     error = place.with_name(point.name + ERROR)
     try:
@@ -158,11 +158,7 @@ Trainable = Callable[[Mapping[str, Any]], None]
 
 def trainable(study: Study) -> Trainable:
     """`run_trial` as Ray Tune takes it."""
-    with_study = tune.with_parameters(_entry, study=study)
+    with_study = tune.with_parameters(run_trial, study=study)
     resources = tune.PlacementGroupFactory(study.bundles, strategy=study.base["engine"]["placement"])
     wrapped: Trainable = tune.with_resources(with_study, resources)
     return wrapped
-
-
-def _entry(config: Mapping[str, Any], study: Study) -> None:
-    run_trial(config, study)
