@@ -106,7 +106,10 @@ def searcher(study: Study, done: Sequence[tuple[Parameters, float]]) -> Any:
             "points_to_evaluate": [values for values, _ in done],
             "evaluated_rewards": [value for _, value in done],
         }
-    search = OptunaSearch(sampler=optuna.samplers.TPESampler(seed=study.seeds[0]), **known)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # With the same seed a sweep that goes on would draw its first points once more.
+    sampler = optuna.samplers.TPESampler(seed=study.seeds[0] + len(done))
+    search = OptunaSearch(sampler=sampler, **known)
     return ConcurrencyLimiter(Repeater(search, repeat=len(study.seeds)), max_concurrent=study.concurrent)
 
 
