@@ -1,6 +1,5 @@
-"""What MLflow lacks of a run, read from the run's folder and sent once: each epoch's metrics and pictures,
-and
-at the end the results."""
+"""What MLflow lacks of a run, read from the run's folder and sent once: each epoch's metrics and
+pictures, and at the end the results."""
 
 import dataclasses
 import json
@@ -49,10 +48,8 @@ class Sender:
     """Sends what is new in `folder`; `note` says what is not, and is kept up to date.
 
     Nothing arrives twice, though an attempt that broke off may have arrived: pictures, files and the model
-    have
-    names of their own, and metrics are looked for after any `doubt`. `went_on` is called after each piece;
-    what
-    it raises ends the sending there.
+    have names of their own, and metrics are looked for after any `doubt`. `went_on` is called after each
+    piece; what it raises ends the sending there.
     """
 
     def __init__(
@@ -78,17 +75,18 @@ class Sender:
             Exception: one of `orchestrator.tracking.errors`: the store does not take it.
         """
         note, run = self._note, self._run
+        status = note.status  # Set after the last epoch is written, so to be read before the journal is.
         for one in journal.read_epochs(self._folder):
             if one["epoch"] > note.epoch:
                 self._metrics(one["epoch"], one["metrics"], one["timestamp_ms"])
                 run.log_pictures(self._pictures(one["epoch"]), one["epoch"], one["timestamp_ms"])
                 note.epoch = one["epoch"]
                 self._went_on()
-        if note.status == "RUNNING":
+        if status == "RUNNING":
             return
-        if note.status == "FINISHED":
+        if status == "FINISHED":
             self._results()
-        run.set_status(note.status)
+        run.set_status(status)
         note.done = True
 
     def _results(self) -> None:

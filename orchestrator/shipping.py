@@ -41,7 +41,7 @@ class Shipper:
         self._sender = Sender(folder, note, run, self._went_on)
         if doubt:
             self._sender.doubt()
-        self._wake = threading.Event()
+        self._wake, self._lock = threading.Event(), threading.Lock()
         self._said = False
         self._back: tuple[int, int] | None = None
         self._given_up = False
@@ -57,7 +57,8 @@ class Shipper:
 
     def go_back(self, epochs: int) -> None:
         """The run goes back to where it had so many epochs; those after them will be shipped again."""
-        self._back = (epochs, int(time.time() * 1000))
+        with self._lock:
+            self._back = (epochs, int(time.time() * 1000))
         self._wake.set()
 
     def finish(self, status: str) -> None:
@@ -88,9 +89,10 @@ class Shipper:
             self._wake.wait(timeout=RETRY_SECONDS if self._trouble_since is not None else None)
             self._wake.clear()
             started = time.monotonic()
-            if self._back is not None:
-                self._sender.go_back(*self._back)
-                self._back = None
+            with self._lock:
+                back, self._back = self._back, None
+            if back is not None:
+                self._sender.go_back(*back)
             try:
                 self._sender.send()
                 self._trouble_since, self._said = None, False

@@ -203,6 +203,28 @@ def test_a_run_that_goes_back_sends_the_epochs_after_that_again(tmp_path: Path) 
     assert (store.status, said) == ("KILLED", [])
 
 
+def test_an_epoch_written_while_the_journal_is_read_is_sent_before_the_run_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, note, read = Store(), Note(uri="http://host", run_id="r"), journal.read_epochs
+    epoch(tmp_path, 0)
+
+    def late(folder: Path) -> list[dict[str, Any]]:
+        found = read(folder)
+        if note.status == "RUNNING":
+            epoch(tmp_path, 1)
+            note.status = "KILLED"  # The run ends after the journal was read.
+        return found
+
+    monkeypatch.setattr(journal, "read_epochs", late)
+    sender = Sender(tmp_path, note, store)  # type: ignore[arg-type]
+    sender.send()
+    assert not note.done
+    sender.send()
+    assert note.done
+    assert [point[:2] for point in store.points] == [("x", 0), ("y", 0), ("x", 1), ("y", 1)]
+
+
 def test_nobody_knows_what_arrived_before_a_crash_so_it_is_looked_for(tmp_path: Path) -> None:
     folder, store = ended(tmp_path), Store()
     store.points = [(name, number, value) for number in (0, 1) for name, value in (("x", number), ("y", 0.5))]
