@@ -16,7 +16,10 @@ app = typer.Typer(
 )
 Source = Annotated[
     str,
-    typer.Argument(help="A file or a folder, as a path or a URI (docs/teachers.md).", show_default=False),
+    typer.Argument(
+        help="A file or a folder, as a path or a URI, or models:/NAME/VERSION (docs/teachers.md).",
+        show_default=False,
+    ),
 ]
 Given = Annotated[
     list[str] | None,
@@ -24,6 +27,14 @@ Given = Annotated[
         metavar="[KEY=VALUE]...",
         help="What its files do not say, such as network=torchvision:resnet18 image_size=32.",
         show_default=False,
+    ),
+]
+RegistryUri = Annotated[
+    str | None,
+    typer.Option(
+        "--registry-uri",
+        help="The MLflow server or database that has models:/.",
+        show_default="MLFLOW_REGISTRY_URI or MLFLOW_TRACKING_URI",
     ),
 ]
 
@@ -35,6 +46,7 @@ def inspect(
     data: Annotated[
         str | None, typer.Option("--data", help="A configuration or preset: measure on its test images.")
     ] = None,
+    registry_uri: RegistryUri = None,
     json_file: JsonFile = None,
 ) -> None:
     """Show what is known of a classifier, and what a fusion will use of it."""
@@ -42,7 +54,7 @@ def inspect(
         from orchestrator.inspecting import inspect as look
         from orchestrator.inspecting import lines
 
-        report = look(source, given or [], data)
+        report = look(source, given or [], data, registry_uri)
         console = Console()
         for line in lines(report):
             console.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -57,10 +69,11 @@ def convert(
         Path, typer.Option("--to", help="The .safetensors file to write; its card goes beside it.")
     ],
     given: Given = None,
+    registry_uri: RegistryUri = None,
 ) -> None:
     """Write a classifier as one of ours: safetensors and a card, which say all that is known."""
     with one_line_errors():
         from orchestrator.inspecting import convert as take_over
 
-        for line in take_over(source, given or [], to):
+        for line in take_over(source, given or [], to, registry_uri):
             print(line)

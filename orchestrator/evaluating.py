@@ -67,7 +67,7 @@ def teachers_of(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher
         UserError: one is missing or damaged.
     """
     if config.teachers is not None:
-        return [read_classifier(source) for source in config.teachers], None
+        return [read_classifier(source, "", config.tracking.uri) for source in config.teachers], None
     paths = [folder / "teachers" / f"party-{index}.safetensors" for index in range(config.num_parties)]
     gold = folder / "teachers" / f"{GOLD_STANDARD}.safetensors"
     return [load_classifier(path) for path in paths], load_classifier(gold) if gold.exists() else None

@@ -25,16 +25,18 @@ from orchestrator.yaml_text import parse_yaml
 Report = dict[str, Any]
 
 
-def inspect(source: str, given: Sequence[str], data: str | None = None) -> Report:
+def inspect(
+    source: str, given: Sequence[str], data: str | None = None, registry: str | None = None
+) -> Report:
     """Everything that is known of the classifier at `source`, and what a fusion will use of it.
 
     `given` are ``key=value`` as a configuration has them under `teachers`; `data` is a configuration or
-    preset on whose test images it is measured.
+    preset on whose test images it is measured; `registry` is where models:/ are looked up.
 
     Raises:
         UserError: it is no classifier, something has to be given, or there is nothing to measure it on.
     """
-    outside = read_source(_section(source, given))
+    outside = read_source(section(source, given), "", registry)
     teacher, spec = outside.teacher, outside.teacher.spec
     classifier = teacher.build()
     counted = cost(classifier, spec.channels, spec.size)
@@ -61,7 +63,7 @@ def inspect(source: str, given: Sequence[str], data: str | None = None) -> Repor
     return report if data is None else report | _measured(outside, classifier, data)
 
 
-def convert(source: str, given: Sequence[str], to: Path) -> list[str]:
+def convert(source: str, given: Sequence[str], to: Path, registry: str | None = None) -> list[str]:
     """Write the classifier at `source` as `to` and its card; returns what to say of it.
 
     Raises:
@@ -72,7 +74,7 @@ def convert(source: str, given: Sequence[str], to: Path) -> list[str]:
     for path in (to, to.with_suffix(".json")):
         if path.exists():
             raise UserError(f"{path}: is there already; give another file with --to")
-    outside = read_source(_section(source, given))
+    outside = read_source(section(source, given), "", registry)
     try:
         save_teacher(outside.teacher, to, **outside.extra)
     except OSError as error:
@@ -150,7 +152,12 @@ def _measured(outside: Outside, classifier: Classifier, data: str) -> Report:
     }
 
 
-def _section(source: str, given: Sequence[str]) -> TeacherSource:
+def section(source: str, given: Sequence[str]) -> TeacherSource:
+    """What a configuration has under `teachers`, from the command line.
+
+    Raises:
+        UserError: it is none; one line for each mistake.
+    """
     tree: dict[str, Any] = {"source": source}
     for one in given:
         key, equals, text = one.partition("=")

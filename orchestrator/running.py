@@ -38,6 +38,7 @@ from orchestrator.teachers import (
     lessons,
     read_data,
     read_teachers,
+    with_versions,
     without_teachers,
 )
 from orchestrator.tracking import flat, tracking_uri
@@ -121,6 +122,7 @@ def _started(
     started = time.monotonic()
     around = surroundings or _alone()
     config, default_name = resolve(_own_config(resume) if run is None else run, overrides)
+    config = with_versions(config)
     if pretrain_only:
         config = without_teachers(config)
     data = read_data(config)

@@ -1,4 +1,5 @@
-"""Opens what a configuration names as a teacher: a local path, or a URI that `pyarrow.fs` or fsspec opens."""
+"""Opens what a configuration names as a teacher: a local path, a URI that `pyarrow.fs` or fsspec opens, or a
+model in an MLflow registry."""
 
 import tempfile
 from collections.abc import Iterator
@@ -6,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fusion.cards import MAX_CARD_BYTES
+from fusion.cards import MAX_CARD_BYTES, card_path
 from fusion.folders import FOLDER_CONFIG, FOLDER_WEIGHTS
 from fusion.known import UndeclaredError
 from fusion.outside import Outside, read_outside
@@ -15,24 +16,26 @@ from fusion.teachers import SUFFIX, Teacher, TeacherError
 from fusion.untrusted import Refused
 from orchestrator.errors import user_error
 from orchestrator.label_spaces import renamed
+from orchestrator.registry import fetch, find, is_registered, opened_registry, registry_uri
 from orchestrator.teacher_source import TeacherSource
 
 CHUNK = 2**24
 
 
-def read_classifier(source: TeacherSource, where: str = "") -> Teacher:
+def read_classifier(source: TeacherSource, where: str = "", registry: str | None = None) -> Teacher:
     """`read_source` without the account of how it was read, and with its classes called as its label map
     says.
 
     Raises:
         UserError: what is wrong or missing, by key.
     """
-    teacher = read_source(source, where).teacher
+    teacher = read_source(source, where, registry).teacher
     return renamed(teacher, source.label_map or {}, f"{where}label_map")
 
 
-def read_source(source: TeacherSource, where: str = "") -> Outside:
-    """The classifier at `source`, checked; `where` is what the keys in messages begin with (`teachers.0.`).
+def read_source(source: TeacherSource, where: str = "", registry: str | None = None) -> Outside:
+    """The classifier at `source`, checked; `where` is what the keys in messages begin with (`teachers.0.`),
+    `registry` the server or database that has models:/, if the environment does not name it.
 
     Raises:
         UserError: what is wrong or missing, by key.
@@ -42,26 +45,55 @@ def read_source(source: TeacherSource, where: str = "") -> Outside:
     except Refused as error:
         raise user_error(f"{where}classes: {source.classes}: {error}") from error
     try:
-        with _local(source.source) as path:
+        with _local(source.source, registry) as path:
             try:
                 return read_outside(path, given, allow_code=source.allow_code)
             except TeacherError as error:
                 key, message = "source", str(error)
                 if isinstance(error, UndeclaredError):
                     key, message = error.key, error.message
-                if "://" in source.source:  # Nobody knows the copy.
-                    message = message.replace(str(path), source.source.rstrip("/"))
+                if is_elsewhere(source.source):  # Nobody knows the copy.
+                    place = source.source.rstrip("/")
+                    message = message.replace(str(card_path(path)), f"{place}: {card_path(path).name}")
+                    message = message.replace(str(path), place)
                 raise user_error(f"{where}{key}: {message}") from error
     except (OSError, ValueError, ImportError) as error:
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
         raise user_error(f"{where}source: {source.source}: {reason}") from error
 
 
+def pinned(source: TeacherSource, where: str = "", registry: str | None = None) -> TeacherSource:
+    """The same; of a model in a registry the version that its alias names by now.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not is_registered(source.source):
+        return source
+    try:
+        with opened_registry(registry_uri(registry)) as client:
+            return source.model_copy(update={"source": find(client, source.source).uri})
+    except Refused as error:
+        raise user_error(f"{where}source: {source.source}: {error}") from error
+
+
+def is_elsewhere(place: str) -> bool:
+    """Whether it is no path on this machine."""
+    return "://" in place or is_registered(place)
+
+
 @contextmanager
-def _local(place: str) -> Iterator[Path]:
+def _local(place: str, registry: str | None) -> Iterator[Path]:
     """Where it can be read: copied, for the length of the block, if it is elsewhere."""
-    if "://" not in place:
+    if not is_elsewhere(place):
         yield Path(place)
+        return
+    if is_registered(place):
+        uri = registry_uri(registry)
+        with tempfile.TemporaryDirectory(prefix="dfmf-") as folder:
+            with opened_registry(uri) as client:
+                copy = fetch(uri, find(client, place), Path(folder))
+            yield copy
         return
     from pyarrow import fs
 

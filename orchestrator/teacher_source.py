@@ -18,7 +18,7 @@ class TeacherSource(Section):
     """One party's classifier: where it is, and what its files do not say of it (docs/teachers.md)."""
 
     source: str = Field(min_length=1)
-    """A file or a folder, as a path or a URI (s3://, gs://, hdfs://, ...); `path` means the same."""
+    """A path, a URI (s3://, ...), or models:/NAME/VERSION or @ALIAS (MLflow); `path` means the same."""
     name: str | None = Field(None, pattern=NAME_PATTERN)
     """The party's name; by default the card's, or the file's."""
     network: str | None = None

@@ -23,7 +23,7 @@ from orchestrator.config import Pretraining, RunConfig
 from orchestrator.engines import Lesson, Weights
 from orchestrator.errors import UserError, user_error
 from orchestrator.label_spaces import check_classes, images_of, listed
-from orchestrator.sources import read_classifier
+from orchestrator.sources import pinned, read_classifier
 
 GOLD_STANDARD = "gold-standard"
 CANARIES = "canaries.json"
@@ -57,6 +57,22 @@ def without_teachers(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"teachers": None})
 
 
+def with_versions(config: RunConfig) -> RunConfig:
+    """The same configuration; teachers from a registry are named by their version, so that the run still says
+    later which they were.
+
+    Raises:
+        UserError: there is no such version.
+    """
+    if config.teachers is None:
+        return config
+    named = tuple(
+        pinned(source, f"teachers.{index}.", config.tracking.uri)
+        for index, source in enumerate(config.teachers)
+    )
+    return config.model_copy(update={"teachers": named})
+
+
 def read_teachers(config: RunConfig) -> list[Teacher]:
     """The classifiers that `config.teachers` names, their classes called as its label maps say.
 
@@ -64,7 +80,10 @@ def read_teachers(config: RunConfig) -> list[Teacher]:
         UserError: one is missing, damaged, or does not fit the others.
     """
     assert config.teachers is not None
-    teachers = [read_classifier(source, f"teachers.{index}.") for index, source in enumerate(config.teachers)]
+    teachers = [
+        read_classifier(source, f"teachers.{index}.", config.tracking.uri)
+        for index, source in enumerate(config.teachers)
+    ]
     check_teachers(teachers)
     return teachers
 

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from orchestrator.config import RunConfig
+from orchestrator.sources import is_elsewhere
 from orchestrator.tracking import SQLITE, tracking_uri
 
 
@@ -20,7 +21,8 @@ def absolute(config: RunConfig) -> RunConfig:
         )
     if config.teachers is not None:
         changes["teachers"] = tuple(
-            one.model_copy(update={"source": _from_root(one.source)}) for one in config.teachers
+            one if is_elsewhere(one.source) else one.model_copy(update={"source": _from_root(one.source)})
+            for one in config.teachers
         )
     if config.checkpoint.cache is not None:
         changes["checkpoint"] = config.checkpoint.model_copy(
