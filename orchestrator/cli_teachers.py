@@ -1,4 +1,5 @@
-"""The commands `dfmf teachers ...`: looking at classifiers of other people, and taking them over."""
+"""The commands `dfmf teachers ...`: looking at classifiers of other people, taking them over, and the
+registry."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from rich.console import Console
 from orchestrator.cli_parts import JsonFile, one_line_errors, write_numbers
 
 app = typer.Typer(
-    help="Look at classifiers from other people's files, and take them over.",
+    help="Look at classifiers from other people's files, take them over, register them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -77,3 +78,33 @@ def convert(
 
         for line in take_over(source, given or [], to, registry_uri):
             print(line)
+
+
+@app.command()
+def register(
+    source: Source,
+    name: Annotated[str, typer.Option("--name", help="The model in the registry; it gets one more version.")],
+    given: Given = None,
+    alias: Annotated[
+        str | None, typer.Option("--alias", help="A name that from now on means this version.")
+    ] = None,
+    registry_uri: RegistryUri = None,
+) -> None:
+    """Check a classifier and register it in MLflow: safetensors, card and signature, all or nothing."""
+    with one_line_errors():
+        from orchestrator.registering import register as publish
+
+        for line in publish(source, given or [], name, alias, registry_uri):
+            print(line)
+
+
+@app.command("list")
+def list_registered(registry_uri: RegistryUri = None, json_file: JsonFile = None) -> None:
+    """Show the classifiers in an MLflow registry that dfmf has registered."""
+    with one_line_errors():
+        from orchestrator.marketplace import lines, marketplace
+
+        rows = marketplace(registry_uri)
+        print("\n".join(lines(rows)))
+        if json_file is not None:
+            write_numbers(json_file, {"versions": rows})

@@ -1,4 +1,5 @@
-"""The fused student as an MLflow model: weights as safetensors, a card, a signature, and no pickle.
+"""A classifier, a fused student or a party's, as an MLflow model: weights as safetensors, a card, a
+signature, and no pickle.
 
 ``mlflow.pyfunc.load_model`` and ``load_student`` both read it; the former runs this module's `_load_pyfunc`
 and no
@@ -19,24 +20,34 @@ from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
 
 from fusion.networks import Classifier
-from fusion.teachers import load_teacher
+from fusion.teachers import SUFFIX, load_teacher
 
 FLAVOR = "dfmf"
 NAME = "student"
-WEIGHTS = "student.safetensors"
-CARD = "student.json"
+STEMS = (NAME, "teacher")
 
 
-def save_model(path: str, folder: str, mlflow_model: Model, signature: ModelSignature) -> None:
-    """Called by MLflow: copy the student of a run's folder into the model at `path`."""
+def save_model(
+    path: str, folder: str, mlflow_model: Model, signature: ModelSignature, stem: str = NAME
+) -> None:
+    """Called by MLflow: copy the classifier called `stem` in a folder into the model at `path`."""
     mlflow_model.signature = signature
     target = Path(path)
     target.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS, CARD):
+    weights, card = f"{stem}{SUFFIX}", f"{stem}.json"
+    for name in (weights, card):
         (target / name).write_bytes((Path(folder) / name).read_bytes())
-    mlflow_model.add_flavor(FLAVOR, weights=WEIGHTS, card=CARD)
+    mlflow_model.add_flavor(FLAVOR, weights=weights, card=card)
     add_to_model(mlflow_model, loader_module="orchestrator.flavor")
     (target / "MLmodel").write_text(yaml.safe_dump(mlflow_model.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+def signature_of(channels: int, size: int, classes: int) -> ModelSignature:
+    """Float images [N, channels, size, size] to logits [N, classes]."""
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, channels, size, size), "images")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
+    )
 
 
 def log_student(uri: str, run_id: str, folder: Path, channels: int, size: int, classes: int) -> None:
@@ -44,10 +55,6 @@ def log_student(uri: str, run_id: str, folder: Path, channels: int, size: int, c
 
     An attempt that broke off is completed.
     """
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, channels, size, size), "images")]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
-    )
     mlflow.set_tracking_uri(uri)
     import orchestrator.flavor as flavor
 
@@ -60,7 +67,7 @@ def log_student(uri: str, run_id: str, folder: Path, channels: int, size: int, c
             name=NAME,
             flavor=flavor,
             folder=str(folder),
-            signature=signature,
+            signature=signature_of(channels, size, classes),
             model_id=begun.model_id if begun else None,
         )
 
@@ -76,8 +83,12 @@ def _begun(client: Any, run_id: str) -> Any:
 def load_student(model_uri: str) -> Classifier:
     """The classifier of a logged model, such as ``models:/m-…`` or ``runs:/…/student``, in evaluation
     mode."""
-    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
-    return load_teacher(folder / WEIGHTS).build()
+    return _classifier_in(mlflow.artifacts.download_artifacts(model_uri))
+
+
+def _classifier_in(path: str) -> Classifier:
+    files = [Path(path) / f"{stem}{SUFFIX}" for stem in STEMS]
+    return load_teacher(next((one for one in files if one.exists()), files[0])).build()
 
 
 class _Predictor:
@@ -92,4 +103,4 @@ class _Predictor:
 
 
 def _load_pyfunc(path: str) -> _Predictor:
-    return _Predictor(load_teacher(Path(path) / WEIGHTS).build())
+    return _Predictor(_classifier_in(path))

@@ -14,7 +14,7 @@ from fusion.label_spaces import label_space
 from fusion.networks import Classifier
 from fusion.networks.names import parse_name
 from fusion.outside import Outside
-from fusion.teachers import SUFFIX, TeacherError, save_teacher
+from fusion.teachers import SUFFIX, Teacher, TeacherError, save_teacher
 from orchestrator.errors import UserError, user_error
 from orchestrator.loading import load_config
 from orchestrator.sources import read_source
@@ -82,10 +82,15 @@ def convert(source: str, given: Sequence[str], to: Path, registry: str | None = 
     except TeacherError as error:
         raise UserError(str(error)) from error
     said = [*outside.notes, f"wrote {to} and {to.with_suffix('.json')}; fuse it with: teachers: [{to}, ...]"]
-    foreign = parse_name(outside.teacher.network)
-    if foreign is not None and (foreign.is_code or foreign.arguments):
-        said.append("its network is only built for those who give the same 'network' and 'arguments' with it")
-    return said
+    return said + surroundings_note(outside.teacher)
+
+
+def surroundings_note(teacher: Teacher) -> list[str]:
+    """What its card alone does not bring about."""
+    foreign = parse_name(teacher.network)
+    if foreign is None or not (foreign.is_code or foreign.arguments):
+        return []
+    return ["its network is only built for those who give the same 'network' and 'arguments' with it"]
 
 
 def lines(report: Report) -> list[str]:

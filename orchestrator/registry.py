@@ -4,12 +4,12 @@ MLflow's loaders are never called: a model's `MLmodel` can name code that they r
 any other file of a stranger.
 """
 
+import contextlib
 import dataclasses
 import os
 import posixpath
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from fusion.torch_file import SUFFIXES
 from fusion.untrusted import Refused, one_line
 from orchestrator.secrets import given_again, redact
 from orchestrator.shipping import be_quick
-from orchestrator.tracking import SQLITE, errors, first_line
+from orchestrator.tracking import SQLITE, errors, first_line, made_in_turn
 
 SCHEME = "models:/"
 SHOWN = 20
@@ -65,21 +65,25 @@ def registry_uri(configured: str | None) -> str:
     return uri
 
 
-@contextmanager
-def opened_registry(uri: str) -> Iterator[Any]:
-    """An `MlflowClient` of the registry at `uri`, which must be there.
+@contextlib.contextmanager
+def opened_registry(uri: str, make: bool = False) -> Iterator[Any]:
+    """An `MlflowClient` of the registry at `uri`, which must be there, unless it is a database to `make`.
 
     Raises:
         Refused: it is not, or does not answer.
     """
-    # MLflow would make it.
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE).partition("?")[0]).is_file():
+    database = Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
+    if database is not None and not make and not database.is_file():  # MLflow would make it.
         raise Refused(f"the registry {redact(uri)}: no such database")
     be_quick()
     try:
         import mlflow
 
-        yield mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        with made_in_turn(uri) if make else contextlib.nullcontext():
+            client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+            if make:
+                client.search_registered_models(max_results=1)
+        yield client
     except errors() as error:
         raise Refused(f"the registry {redact(uri)} does not answer ({first_line(error)})") from error
 
