@@ -17,7 +17,8 @@ def model_card(name: str, network: str, spec: ImageSpec, summary: dict[str, Any]
         rows.append(("gold standard (trained on all data)", summary["gold_standard"]["accuracy"]))
     table = "\n".join(f"| {label} | {_percent(value)} |" for label, value in rows)
     parties = "\n".join(
-        f"* {one['name']}: {one['network']}, SHA-256 `{one['sha256']}`" for one in summary["teachers"]
+        f"* {one['name']}: {one['network']}, SHA-256 `{one['sha256']}`{_source(one)}"
+        for one in summary["teachers"]
     )
     return f"""# {name}
 
@@ -67,6 +68,10 @@ _MARKUP = str.maketrans({one: f"\\{one}" for one in string.punctuation if one no
 def _plain(text: str) -> str:
     """Markdown that shows `text` as it is: a party's class names must not become links, images or tags."""
     return text.translate(_MARKUP)
+
+
+def _source(teacher: dict[str, Any]) -> str:
+    return f", {_plain(teacher['source'])}" if "source" in teacher else ""
 
 
 def _percent(value: float | None) -> str:

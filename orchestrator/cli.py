@@ -1,5 +1,6 @@
 """The command line: `dfmf`, or `python -m orchestrator` without installation."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,10 @@ def fuse(
     run: Annotated[str | None, RUN] = None,
     overrides: Overrides = None,
     resume: Resume = None,
+    register: Annotated[
+        str | None,
+        typer.Option("--register", help="Register the student in MLflow as the next version of this model."),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show configuration, placement, FLOPs, memory and time; run nothing."),
@@ -70,6 +75,8 @@ def fuse(
     """
     with one_line_errors():
         chosen, changes = _with_resume(run, overrides, resume)
+        if register is not None:
+            changes.append(f"tracking.register_as={json.dumps(register)}")
         if dry_run:
             from orchestrator.dry_run import describe
 

@@ -58,7 +58,7 @@ def log_student(uri: str, run_id: str, folder: Path, channels: int, size: int, c
     mlflow.set_tracking_uri(uri)
     import orchestrator.flavor as flavor
 
-    begun = _begun(mlflow.MlflowClient(uri), run_id)
+    begun = logged_student(mlflow.MlflowClient(uri), run_id)
     if begun is not None and begun.status == LoggedModelStatus.READY:
         return
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
@@ -72,7 +72,7 @@ def log_student(uri: str, run_id: str, folder: Path, channels: int, size: int, c
         )
 
 
-def _begun(client: Any, run_id: str) -> Any:
+def logged_student(client: Any, run_id: str) -> Any:
     """The run's model `student` as it is by now, if there is one."""
     experiment = client.get_run(run_id).info.experiment_id
     query = f"source_run_id = '{run_id}' AND name = '{NAME}'"

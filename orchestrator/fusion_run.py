@@ -35,6 +35,7 @@ from orchestrator.run_parts import (
     write_parties,
 )
 from orchestrator.schooling import pretrained
+from orchestrator.secrets import redact
 from orchestrator.sharing import WarmUps, shared_warm_up
 from orchestrator.shipping import Shipper
 from orchestrator.snapshot import FRESH, Snapshot
@@ -196,7 +197,10 @@ class Run:
 
     def _measure(self, teachers: list[Teacher], gold: Teacher | None) -> References:
         hashes = {teacher.name: teacher_hash(teacher) for teacher in teachers}
-        return measure_references(teachers, self.settings, gold, self.inputs.test, hashes)
+        measured = measure_references(teachers, self.settings, gold, self.inputs.test, hashes)
+        for entry, source in zip(measured.teachers, self.config.teachers or (), strict=False):
+            entry["source"] = redact(source.source)
+        return measured
 
     def _pretrain(self) -> tuple[list[Teacher], Teacher | None]:
         todo, display = self.inputs.todo, self.display

@@ -14,7 +14,7 @@ from fusion.teachers import SUFFIX, Teacher, card_path, save_teacher
 from fusion.untrusted import Refused
 from orchestrator.errors import UserError, user_error
 from orchestrator.inspecting import section, surroundings_note
-from orchestrator.registry import SCHEME, opened_registry, registry_uri
+from orchestrator.registry import MODEL_TAG, SCHEME, opened_registry, registry_uri
 from orchestrator.sources import read_source
 from orchestrator.tracking import SQLITE, errors
 
@@ -110,16 +110,34 @@ def _publish(
         undo.callback(_tried, client.delete_logged_model, model.model_id)
         _upload(client, model, weights, teacher)
         client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        number = add_version(client, name, model, run_id, tags, alias)
+        undo.pop_all()
+    with contextlib.suppress(*errors()):
+        client.set_terminated(run_id)
+    return number
+
+
+def add_version(
+    client: Any, name: str, model: Any, run_id: str, tags: Mapping[str, str], alias: str | None = None
+) -> str:
+    """Make a logged model of a run the next version of the model `name`; its number. All or nothing."""
+    with contextlib.ExitStack() as undo:
         if not client.search_registered_models(f"name = '{name}'"):
-            client.create_registered_model(name)
-            undo.callback(_tried, _delete_if_empty, client, name)
+            try:
+                client.create_registered_model(name)
+                undo.callback(_tried, _delete_if_empty, client, name)
+            except errors():  # Another party may have made it meanwhile.
+                client.get_registered_model(name)
         version = client.create_model_version(  # Without a run MLflow would ask its global store for one.
-            name, model.artifact_location, run_id, tags=dict(tags), model_id=model.model_id
+            name,
+            model.artifact_location,
+            run_id,
+            tags={**tags, MODEL_TAG: model.model_id},
+            model_id=model.model_id,
         )
         undo.callback(_tried, client.delete_model_version, name, version.version)
         if alias is not None:
             client.set_registered_model_alias(name, alias, version.version)
-        client.set_terminated(run_id)
         undo.pop_all()
     return str(version.version)
 

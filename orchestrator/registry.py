@@ -26,6 +26,8 @@ from orchestrator.tracking import SQLITE, errors, first_line, made_in_turn
 SCHEME = "models:/"
 SHOWN = 20
 MODEL_NAME = re.compile(r"\w[\w. -]{0,254}", re.ASCII)
+MODEL_TAG = "dfmf.model"
+"""Names the logged model of a version; MLflow's databases do not keep it."""
 _URI = re.compile(rf"models:/({MODEL_NAME.pattern})(?:/([1-9]\d{{0,8}})|@([\w-]{{1,255}}))", re.ASCII)
 
 
@@ -117,7 +119,7 @@ def find(client: Any, place: str) -> Version:
 def as_version(client: Any, found: Any) -> Version:
     """What MLflow says of it."""
     location = client.get_model_version_download_uri(found.name, found.version)
-    model_id = found.model_id
+    model_id = found.tags.get(MODEL_TAG)
     if is_registered(location):  # Of a logged model, which says where it lies.
         model_id = location.removeprefix(SCHEME)
         location = client.get_logged_model(model_id).artifact_location

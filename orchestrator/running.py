@@ -224,7 +224,8 @@ def _shipper(
     if not config.tracking.enabled:
         return None
     uri = tracking_uri(config.tracking, folder.parent if resumed else Path(config.output))
-    known = shipping.resume(folder, uri, say) if resumed else None
+    register_as = config.tracking.register_as or ""
+    known = shipping.resume(folder, uri, say, register_as) if resumed else None
     if known is not None:
         return known
     params = {
@@ -232,4 +233,5 @@ def _shipper(
     }
     commit = git_commit()
     own = {"dfmf.folder": str(folder), **({"mlflow.source.git.commit": commit} if commit else {})}
-    return shipping.start(folder, uri, config.tracking.experiment, params, {**own, **tags}, say)
+    experiment = config.tracking.experiment
+    return shipping.start(folder, uri, experiment, params, {**own, **tags}, say, register_as)

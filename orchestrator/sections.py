@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fusion.cards import NAME_PATTERN
 from fusion.health import Limits
 
 
@@ -92,3 +93,11 @@ class Tracking(Section):
     """A tracking server or database; empty: SQLite in the output folder."""
     experiment: str = Field("dfmf", min_length=1)
     """The experiment's name."""
+    register_as: str | None = Field(None, pattern=NAME_PATTERN)
+    """The registered model that the fused student becomes the next version of; empty: none."""
+
+    @model_validator(mode="after")
+    def _registers_what_is_logged(self) -> "Tracking":
+        if self.register_as is not None and not self.enabled:
+            raise ValueError("register_as: a run that is not logged (enabled: false) is not registered")
+        return self

@@ -42,6 +42,10 @@ class Note:
     """What the run has come to."""
     done: bool = False
     """Whether everything was shipped."""
+    register_as: str = ""
+    """The registered model that the student becomes a version of; empty: of none."""
+    version: str = ""
+    """The URI of that version."""
 
 
 class Sender:
@@ -104,6 +108,13 @@ class Sender:
             self._went_on()
         self._run.log_student(self._folder, channels, size, classes)
         self._went_on()
+        self._run.log_teachers(summary["teachers"])
+        self._went_on()
+        if self._note.register_as:
+            self._note.version = self._run.register_student(
+                self._folder, self._note.register_as, summary["teachers"]
+            )
+            self._went_on()
 
     def _metrics(self, step: int, metrics: dict[str, float], timestamp_ms: int) -> None:
         names = list(metrics)

@@ -77,6 +77,8 @@ class Shipper:
                 break
         self._given_up = True
         self._wake.set()
+        if self._note.version:
+            self._say(f"the student is registered as {self._note.version}")
         if not self._note.done:
             why = f"was given up ({self._broken})" if self._broken else "is not complete"
             self._say(
@@ -133,8 +135,9 @@ def start(
     params: Mapping[str, Any],
     tags: Mapping[str, str],
     say: Callable[[str], None],
+    register_as: str = "",
 ) -> Shipper:
-    """A new run in MLflow for the one in `folder`.
+    """A new run in MLflow for the one in `folder`, whose student becomes a version of `register_as`.
 
     Raises:
         UserError: the store cannot be reached.
@@ -146,12 +149,12 @@ def start(
             run_id = run.create(experiment, folder.parent / "mlartifacts", folder.name, params, tags)
     except errors() as error:
         raise UserError(f"tracking.uri: cannot reach {redact(uri)} ({first_line(error)})") from error
-    note = Note(uri=redact(uri), run_id=run_id)
+    note = Note(uri=redact(uri), run_id=run_id, register_as=register_as)
     write_note(folder, note)
     return Shipper(folder, note, run, say)
 
 
-def resume(folder: Path, uri: str, say: Callable[[str], None]) -> Shipper | None:
+def resume(folder: Path, uri: str, say: Callable[[str], None], register_as: str = "") -> Shipper | None:
     """Go on shipping the run in `folder`, which goes on too, to the store at `uri`; None if it was not
     tracked.
 
@@ -163,6 +166,7 @@ def resume(folder: Path, uri: str, say: Callable[[str], None]) -> Shipper | None
         return None
     be_quick()
     note.uri, note.status, note.done = redact(uri), "RUNNING", False
+    note.register_as = register_as
     try:
         run = MlflowRun(uri, note.run_id)
     except errors() as error:
@@ -189,6 +193,8 @@ def sync(folder: Path) -> str:
         if not note.done:
             sent = _send_all(folder, note)
             shipped = f"{note.uri} has everything of {folder}; {sent} epochs were sent"
+            if note.version:
+                shipped += f"; the student is registered as {note.version}"
         else:
             shipped = f"{note.uri} has everything of {folder}"
     if note.status == "FINISHED":

@@ -126,6 +126,18 @@ class MlflowRun:
         assert self.run_id is not None
         log_student(self.uri, self.run_id, folder, channels, size, classes)
 
+    def log_teachers(self, teachers: list[dict[str, Any]]) -> None:
+        """Those of a summary that came from this store's registry, as inputs of the run."""
+        from orchestrator.lineage import log_teachers
+
+        log_teachers(self._client, str(self.run_id), teachers)
+
+    def register_student(self, folder: Path, name: str, teachers: list[dict[str, Any]]) -> str:
+        """Make the logged student a version of a registered model, once; the version's URI."""
+        from orchestrator.lineage import register_student
+
+        return register_student(self._client, str(self.run_id), folder, name, teachers)
+
     def set_status(self, status: str) -> None:
         """RUNNING, FINISHED, FAILED or KILLED."""
         if status == "RUNNING":

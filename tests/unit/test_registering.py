@@ -1,6 +1,9 @@
 """Registering a teacher: what the registry has then, and that it has nothing of what failed."""
 
+import dataclasses
+import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +12,19 @@ import numpy as np
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
+from rich.console import Console
 from typer.testing import CliRunner
 
 from fusion.teachers import save_teacher
 from orchestrator.cli import app
+from orchestrator.errors import UserError
+from orchestrator.loading import parse_config
+from orchestrator.running import fuse
+from orchestrator.sending import read_note, write_note
+from orchestrator.shipping import sync
 from orchestrator.sources import read_source
 from orchestrator.teacher_source import TeacherSource
-from tests.tiny import teacher
+from tests.tiny import teacher, tiny_run
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +124,45 @@ def test_what_is_no_teacher_never_reaches_the_registry(folder: Path, tmp_path: P
     code, said = run(folder, "register", str(file), "--name", "twice")
     assert (code, said) == (2, "models:/twice/1: is this classifier already, with this card\n")
     assert state(folder) == before
+
+
+def test_a_fused_student_has_a_version_with_its_lineage(folder: Path, tmp_path: Path) -> None:
+    uri, store = f"sqlite:///{tmp_path}/mlflow.db", folder / "store" / "mlflow.db"
+    run(folder, "register", str(folder / "0.safetensors"), "--name", "left")
+    shutil.copy(store, tmp_path / "mlflow.db")
+    tree = tiny_run(
+        teachers=[{"source": "models:/left/1", "name": "left"}, str(folder / "1.safetensors")],
+        pretrain=None,
+        data=None,
+        output=str(tmp_path),
+        tracking={"uri": uri, "register_as": "fused"},
+        schedule={"warmup_epochs": 1, "epochs": 1, "iterations_per_epoch": 1, "batch_size": 8},
+    )
+    console = Console(file=io.StringIO(), width=200)
+    result = fuse(tree, console=console)
+    assert "the student is registered as models:/fused/1" in console.file.getvalue()  # type: ignore[attr-defined]
+    client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    run_id = result.summary["mlflow_run_id"]
+    version = client.get_model_version("fused", "1")
+    assert version.run_id == version.tags["dfmf.run"] == run_id
+    sources = [(one["name"], one["source"]) for one in json.loads(version.tags["dfmf.teachers"])]
+    assert sources == [("left", "models:/left/1"), ("party-1", str(folder / "1.safetensors"))]
+    hashes = [one["sha256"] for one in json.loads(version.tags["dfmf.teachers"])]
+    assert hashes == [json.loads((folder / f"{index}.json").read_text())["sha256"] for index in range(2)]
+    inputs = [one.model_id for one in client.get_run(run_id).inputs.model_inputs]
+    assert [client.get_logged_model(one).name for one in inputs] == ["left"]
+    assert read_source(TeacherSource(source="models:/fused/1"), "", uri).teacher.name == "student"
+    assert "models:/left/1" in (result.folder / "MODEL_CARD.md").read_text().replace("\\", "")
+    note = read_note(result.folder)
+    assert note is not None
+    write_note(result.folder, dataclasses.replace(note, done=False, epoch=-1))
+    assert sync(result.folder).endswith("the student is registered as models:/fused/1")
+    assert len(client.search_model_versions("name = 'fused'")) == 1
+    assert len(client.get_run(run_id).inputs.model_inputs) == 1
+
+
+def test_what_is_not_logged_is_not_registered() -> None:
+    with pytest.raises(UserError, match=r"tracking\.register_as: a run that is not logged"):
+        parse_config(tiny_run(tracking={"enabled": False, "register_as": "a"}), "test")
+    with pytest.raises(UserError, match=r"tracking\.register_as: "):
+        parse_config(tiny_run(tracking={"register_as": "a/b"}), "test")

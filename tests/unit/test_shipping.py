@@ -31,6 +31,7 @@ class Store:
         self.pictures: list[tuple[str, int]] = []
         self.files: list[str] = []
         self.students: set[Path] = set()
+        self.versions: set[str] = set()
         self.status = "RUNNING"
         self.fail: Callable[[str], None] = lambda what: None
 
@@ -54,6 +55,15 @@ class Store:
     def log_student(self, folder: Path, channels: int, size: int, classes: int) -> None:
         self.fail("student")
         self.students.add(folder)  # The real one completes what broke off.
+
+    def log_teachers(self, teachers: list[dict[str, Any]]) -> None:
+        self.fail("teachers")
+
+    def register_student(self, folder: Path, name: str, teachers: list[dict[str, Any]]) -> str:
+        self.fail("before version")
+        self.versions.add(name)  # The real one looks first.
+        self.fail("after version")
+        return f"models:/{name}/1"
 
     def set_status(self, status: str) -> None:
         self.fail("status")
@@ -121,6 +131,17 @@ def test_what_breaks_off_once_arrives_once(what: str, tmp_path: Path) -> None:
     note = read_note(tmp_path)
     assert note is not None
     assert (note.epoch, note.status, note.done) == (2, "FINISHED", True)
+
+
+@pytest.mark.parametrize("what", ["teachers", "before version", "after version"])
+def test_a_student_is_registered_once_though_it_breaks_off(what: str, tmp_path: Path) -> None:
+    store, said = Store(), list[str]()
+    store.fail = Failing(what, ConnectionError("gone"))
+    note = Note(uri="http://host", run_id="r", register_as="fused")
+    one = Shipper(ended(tmp_path), note, store, said.append)  # type: ignore[arg-type]
+    one.finish("FINISHED")
+    assert store.versions == {"fused"}
+    assert said[-1] == "the student is registered as models:/fused/1"
 
 
 def test_a_store_that_is_gone_for_good_ends_the_waiting(tmp_path: Path) -> None:
