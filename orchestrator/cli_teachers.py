@@ -1,6 +1,7 @@
 """The commands `dfmf teachers ...`: looking at classifiers of other people, taking them over, and the
 registry."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -108,3 +109,30 @@ def list_registered(registry_uri: RegistryUri = None, json_file: JsonFile = None
         print("\n".join(lines(rows)))
         if json_file is not None:
             write_numbers(json_file, {"versions": rows})
+
+
+@app.command()
+def check(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE [KEY=VALUE]...",
+            help="One or more, each followed by what its files do not say.",
+            show_default=False,
+        ),
+    ],
+    registry_uri: RegistryUri = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Screen teachers before a fusion: exit 0 if nothing looks wrong, 1 if something does."""
+    with one_line_errors():
+        from orchestrator.screening import check as screen
+        from orchestrator.screening import lines, read_all
+
+        teachers = read_all(sources, registry_uri)
+        found = screen(teachers)
+        print("\n".join(lines(teachers, found)))
+        if json_file is not None:
+            write_numbers(json_file, {"found": [dataclasses.asdict(one) for one in found]})
+        if found:
+            raise SystemExit(1)
