@@ -155,6 +155,7 @@ for command in (
     cli_looking.evaluate,
     cli_choosing.choose,
     cli_looking.audit,
+    cli_looking.export,
     cli_looking.sync,
     cli_looking.doctor,
 ):

@@ -1,7 +1,7 @@
 """The commands that look at what there is: they train nothing."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -105,3 +105,23 @@ def doctor(
             write_numbers(json_file, as_json(findings))
         if any(finding.level == "problem" for finding in findings):
             raise SystemExit(1)
+
+
+def export(
+    target: Annotated[
+        str, typer.Argument(help="A run's folder, or a .safetensors file.", show_default=False)
+    ],
+    form: Annotated[
+        Literal["safetensors", "torch-export"], typer.Option("--format", help="What to write.")
+    ] = "torch-export",
+    to: Annotated[Path | None, typer.Option("--to", help="The file to write.")] = None,
+) -> None:
+    """Write a student for other programs, checked against it on random images.
+
+    torch-export: images [N, channels, size, size] in [0, 1] to logits, for `torch.export.load`, which trusts
+    the file.
+    """
+    with one_line_errors():
+        from orchestrator.exporting import export as write
+
+        print(write(target, form, to))

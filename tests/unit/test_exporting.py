@@ -1,0 +1,61 @@
+"""Exports say what the student says, for any number of images, and nothing is overwritten."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from fusion.teachers import load_teacher, save_teacher
+from orchestrator import exporting
+from orchestrator.cli import app
+from tests.tiny import teacher
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["export", *arguments])
+    assert isinstance(done.exception, SystemExit | None), done.exception
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_teacher(teacher(), tmp_path / "student.safetensors")
+    return tmp_path
+
+
+def test_torch_export_is_read_back_and_says_the_same(folder: Path) -> None:
+    code, said = run(str(folder), "--format", "torch-export")
+    assert (code, "tolerance 1e-05" in said) == (0, True)
+    program = torch.export.load(folder / "exported-student.pt2")
+    for count in (1, 3):
+        images = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            torch.testing.assert_close(program.module()(images), teacher().build()(images).logits)
+    assert run(str(folder), "--format", "torch-export")[0] == 2
+    assert "is there already" in run(str(folder), "--format", "torch-export")[1]
+
+
+def test_safetensors_is_a_teacher_again(folder: Path) -> None:
+    to = folder / "x.safetensors"
+    assert run(str(folder / "student.safetensors"), "--format", "safetensors", "--to", str(to))[0] == 0
+    assert all(torch.equal(load_teacher(to).weights[name], one) for name, one in teacher().weights.items())
+
+
+def test_what_says_other_things_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
+    code, said = run(str(folder), "--format", "torch-export")
+    assert (code, "was not kept" in said) == (2, True)
+    assert not (folder / "exported-student.pt2").exists()
+
+
+def test_wrong_arguments_are_one_line(folder: Path, tmp_path: Path) -> None:
+    for arguments, words in (
+        ([str(tmp_path / "gone")], "no .safetensors file"),
+        ([str(folder), "--to", str(tmp_path / "x.onnx")], "must end in .pt2"),
+        ([str(folder), "--to", str(tmp_path / "no" / "x.pt2")], "x.pt2: No such file or directory"),
+    ):
+        code, said = run(*arguments)
+        assert code == 2, said
+        assert words in said
+        assert said.count("\n") == 1
