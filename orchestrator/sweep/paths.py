@@ -4,12 +4,26 @@ import dataclasses
 from pathlib import Path
 
 from orchestrator.config import RunConfig
+from orchestrator.errors import UserError
+from orchestrator.registry import is_registered
 from orchestrator.sources import is_elsewhere
+from orchestrator.teachers import with_versions
 from orchestrator.tracking import SQLITE, tracking_uri
 
 
 def absolute(config: RunConfig) -> RunConfig:
-    """The configuration with all its paths from the root on, and MLflow's store named."""
+    """The configuration with all its paths from the root on, MLflow's store named, and of teachers from a
+    registry the version.
+
+    Raises:
+        UserError: there is no such version; or nobody says where, but the environment, which trials' store
+        would
+        hide.
+    """
+    sources = [one.source for one in config.teachers or ()]
+    if config.tracking.enabled and config.tracking.uri is None and any(map(is_registered, sources)):
+        raise UserError("tracking.uri: trials that take teachers from a registry must name it here")
+    config = with_versions(config)
     changes: dict[str, object] = {"output": _from_root(config.output)}
     if config.data is not None:
         data = config.data

@@ -15,6 +15,7 @@ from fusion.teachers import save_teacher
 from orchestrator.errors import UserError
 from orchestrator.loading import parse_config
 from orchestrator.sources import pinned, read_source
+from orchestrator.sweep.paths import absolute
 from orchestrator.teacher_source import TeacherSource
 from orchestrator.teachers import read_teachers, with_versions
 from tests.outside import GIVEN, torchvisions
@@ -95,6 +96,15 @@ def test_an_alias_becomes_the_version_that_a_run_was_made_with(store: Store) -> 
     assert [one.name for one in read_teachers(config)] == ["clinic-a", "clinic-b"]
     with pytest.raises(UserError, match=r"^teachers\.1\.source: models:/ours@old: .*\(it has: newest\)$"):
         pinned(TeacherSource(source="models:/ours@old"), "teachers.1.", store.uri)
+
+
+def test_a_sweep_names_version_and_registry_for_its_trials(store: Store) -> None:
+    tree = tiny_run(teachers=["models:/ours@newest", "models:/ours/1"], pretrain=None, data=None)
+    with pytest.raises(UserError, match=r"^tracking\.uri: trials that take teachers from a registry"):
+        absolute(parse_config(tree, "test"))
+    whole = absolute(parse_config(tree | {"tracking": {"uri": store.uri}}, "test"))
+    assert whole.teachers is not None
+    assert [one.source for one in whole.teachers] == ["models:/ours/2", "models:/ours/1"]
 
 
 def test_other_forms_are_read_by_ourselves(store: Store) -> None:
