@@ -43,11 +43,13 @@ def fuse(
     """Lines 11-31, after every party's `warm_up` (lines 3-10).
 
     `observe` is called after each iteration with how many there have been; `first` of them are done already.
+    Lines 14-15 and 17-22 are nothing for a method that freezes its generators, or has no assistants.
     """
     # fmt: off
     for iteration in range(first, schedule.iterations):                           # 11-12
+        critic = student.as_critic()
         for party in parties:                                                     # 13
-            party.begin_iteration(iteration)
+            party.begin_iteration(iteration, critic)
             party.update_generator()                                              # 14-15
         for party in parties:                                                     # 17
             for _ in range(schedule.m_ga):                                        # 18

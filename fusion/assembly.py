@@ -11,8 +11,8 @@ from fusion.augmentation import Augmentation
 from fusion.compute import Compute
 from fusion.generator import Generator, GeneratorSettings
 from fusion.label_spaces import LabelSpace, label_space
-from fusion.methods import Dfmf
-from fusion.networks import ImageSpec, build_classifier, build_network
+from fusion.methods import Dfmf, Method
+from fusion.networks import Classifier, ImageSpec, build_classifier, build_network
 from fusion.party import Party
 from fusion.schedule import Optimisation, Schedule
 from fusion.seeding import derive_seed, seeded_initialisation
@@ -28,7 +28,7 @@ class FusionSettings:
     student: str
     """The student's network."""
     assistant: Literal["teacher", "student"] = "teacher"
-    """Whose architecture the assistants have (the paper's Table 3)."""
+    """Whose architecture the assistants have (the paper's Table 3), of a method with assistants."""
     weights: tuple[float, ...] | Literal["uniform", "confidence"] = "uniform"
     """w_k in Eq. (1), made to sum to one; or 'uniform'; or 'confidence': equal, but for each sample moved
     towards the teachers that are sure of it."""
@@ -37,7 +37,7 @@ class FusionSettings:
     seed: int = 0
     rewinds: int = 0
     """How often the run went back because its numbers were no good: another noise, smaller learning rates."""
-    method: Dfmf = Dfmf()
+    method: Method = Dfmf()
     schedule: Schedule = Schedule()
     optimisation: Optimisation = Optimisation()
     generator: GeneratorSettings = GeneratorSettings()
@@ -86,21 +86,36 @@ class FusionSettings:
 
 
 def build_party(
-    index: int, num_parties: int, teacher: Teacher, settings: FusionSettings, device: torch.device
+    index: int,
+    num_parties: int,
+    teacher: Teacher,
+    settings: FusionSettings,
+    device: torch.device,
+    student: ImageSpec | None = None,
 ) -> Party:
-    """Line 1 of Algorithm 1 for party `index`: its teacher and freshly initialised generator and
-    assistant."""
-    network = teacher.network if settings.assistant == "teacher" else settings.student
+    """Line 1 of Algorithm 1 for party `index`: its teacher, and freshly initialised what the method has it
+    train. `student` is what the student takes and knows (`student_spec`), where the student is the critic."""
     frozen_teacher = teacher.build()
+    critic: Classifier | None = None
+    vid: Vid | None = None
+    columns = list(range(len(teacher.spec.classes)))
     with seeded_initialisation(settings.seed, "party", index):
         generator = Generator(settings.generator, teacher.spec)
-        assistant = build_classifier(network, teacher.spec)
-        vid = Vid(assistant.network.feature_channels, frozen_teacher.network.feature_channels)
+        if settings.method.critic == "assistant":
+            network = teacher.network if settings.assistant == "teacher" else settings.student
+            critic = build_classifier(network, teacher.spec)
+            vid = Vid(critic.network.feature_channels, frozen_teacher.network.feature_channels)
+    if settings.method.critic == "student":
+        assert student is not None
+        with seeded_initialisation(settings.seed, "student"):
+            critic = build_classifier(settings.student, student)
+        columns = [student.classes.index(name) for name in teacher.spec.classes]
     return Party(
         index=index,
         share=settings.schedule.share(num_parties),
         teacher=frozen_teacher,
-        assistant=assistant,
+        critic=critic,
+        columns=columns,
         vid=vid,
         generator=generator,
         method=settings.method,

@@ -1,5 +1,4 @@
-"""Every loss term of DFMF as a function of tensors. Equation numbers are those of Shi et al., CVPR Workshops
-2024.
+"""Every loss term as a function of tensors. Equation numbers are those of Shi et al., CVPR Workshops 2024.
 
 All reductions run in float32, also inside autocast, and work on log-probabilities, so that a teacher that is
 certain about one of a hundred classes gives finite values and gradients.
@@ -99,9 +98,22 @@ def negative_batch_entropy(teacher_logits: Tensor) -> Tensor:
     return (log_mean.exp() * log_mean).sum()
 
 
+def one_hot_loss(teacher_logits: Tensor) -> Tensor:
+    """Mean cross-entropy in nats between the teacher's prediction for each image and its own first choice:
+    L_oh of DAFL (Chen et al., ICCV 2019)."""
+    logits = teacher_logits.float()
+    return F.cross_entropy(logits, logits.detach().argmax(dim=1))
+
+
+def negative_activation(teacher_features: Tensor) -> Tensor:
+    """Minus the mean absolute value of the teacher's pooled last map [batch, channels, height, width]: L_a of
+    DAFL, per channel."""
+    return -teacher_features.float().mean(dim=(2, 3)).abs().mean()
+
+
 def adversarial(teacher_logits: Tensor, critic_logits: Tensor, *, tau: float) -> Tensor:
-    """Minus the divergence between the teacher and the generator's critic, Eq. (5); in DFMF the critic is
-    the GA."""
+    """Minus the divergence between the teacher and the generator's critic, Eq. (5): in DFMF the GA, in DFQ
+    and ZSKT the student."""
     return -soft_label_kl(teacher_logits, critic_logits, tau=tau)
 
 

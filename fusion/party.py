@@ -1,8 +1,8 @@
-"""A party: a frozen teacher, the generator that learns to imitate its data, and the assistant that mimics
-it."""
+"""A party: a frozen teacher, the generator that learns to imitate its data, and the critic that the
+method gives the generator: in DFMF the assistant that mimics the teacher."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,11 @@ from torch.optim import Optimizer
 from fusion.batchnorm import BnWatch
 from fusion.compute import Compute
 from fusion.generator import Generator, GeneratorSettings
+from fusion.label_spaces import at_columns
 from fusion.labelling import label
 from fusion.losses import soft_label_kl
 from fusion.meter import Meter
-from fusion.methods import Dfmf, Synthesis
+from fusion.method import Judged, Method, Synthesis
 from fusion.networks import Classifier, Prediction, frozen
 from fusion.objective import Objective, Term, total, unweighted
 from fusion.schedule import Optimisation, Schedule, cosine_lr, set_lr
@@ -26,10 +27,9 @@ from fusion.vid import Vid
 class Party:
     """Lines 4-9 and 13-22 of Algorithm 1 for one k, and its share of lines 24-27.
 
-    Nothing here looks at the student or at another party: the images are a function of the teacher, the
-    settings
-    and the seed. The noise of an iteration comes from a stream of its own, so an iteration can be drawn
-    again.
+    Nothing here looks at another party or, unless the method's critic is the student, at the student: the
+    images are a function of the teacher, the settings and the seed. The noise of an iteration comes from a
+    stream of its own, so an iteration can be drawn again.
     """
 
     def __init__(
@@ -38,10 +38,11 @@ class Party:
         index: int,
         share: int,
         teacher: Classifier,
-        assistant: Classifier,
-        vid: Vid,
+        critic: Classifier | None,
+        columns: Sequence[int],
+        vid: Vid | None,
         generator: Generator,
-        method: Dfmf,
+        method: Method,
         schedule: Schedule,
         optimisation: Optimisation,
         generator_settings: GeneratorSettings,
@@ -49,13 +50,17 @@ class Party:
         seed: int,
         device: torch.device,
     ) -> None:
+        """`critic` is the assistant, with its `vid`, or room for the student's weights, or nobody, as the
+        method says; `columns` are the places of the teacher's classes among the critic's."""
         self.index = index
         self.share = share
         self.compute = compute
-        self.teacher, self.assistant, self.vid, self.generator = frozen(teacher), assistant, vid, generator
+        self.teacher, self.critic, self.vid, self.generator = frozen(teacher), critic, vid, generator
         self.watched_teacher = BnWatch(self.teacher)
-        for module in (self.teacher, self.watched_teacher, assistant, vid, generator):
-            compute.place(module, device)
+        for module in (self.teacher, self.watched_teacher, critic, vid, generator):
+            if module is not None:
+                compute.place(module, device)
+        self.columns = list(columns)
         self.method = method
         self.schedule = schedule
         self.settings = generator_settings
@@ -66,44 +71,59 @@ class Party:
         """Of any of its networks, so far."""
         self.assistant_lr = optimisation.assistant_lr
         self.generator_optimiser = optimisation.generator(self.generator.parameters())
-        self.assistant_optimiser = optimisation.learner(
-            [*self.assistant.parameters(), *self.vid.parameters()], self.assistant_lr
-        )
+        self.assistant_optimiser: Optimizer | None = None
+        if vid is not None:
+            self.assistant_optimiser = optimisation.learner(
+                [*self.assistant.parameters(), *vid.parameters()], self.assistant_lr
+            )
         self._noise = random_stream(device, seed, "noise", index)
+
+    @property
+    def assistant(self) -> Classifier:
+        """The critic of a method with assistants."""
+        assert self.critic is not None
+        assert self.method.critic == "assistant"
+        return self.critic
 
     def warm_up_step(self, step: int) -> None:
         """Lines 6-7 for the `step`-th time, from 0."""
         self._noise = random_stream(self.device, self.seed, "warm-up", self.index, step)
         with self.compute.autocast(self.device):
             prediction, divergences = self.watched_teacher(self._images_to_train_on())
-        objective = self.method.warmup_objective(
-            Synthesis(teacher_logits=prediction.logits, bn_divergences=divergences)
-        )
+        objective = self.method.warmup_objective(_synthesis(prediction, divergences))
         self._minimise(objective, self.generator_optimiser, "warmup/")
 
-    def begin_iteration(self, iteration: int) -> None:
-        """Set the noise stream and the assistant's learning rate of `iteration` (from 0) of the main
-        phase."""
+    def begin_iteration(self, iteration: int, student: Mapping[str, Tensor] | None = None) -> None:
+        """Set the noise stream and the assistant's learning rate of `iteration` (from 0) of the main phase.
+
+        `student` is the state of the student's network after the iteration before, where the student is the
+        critic (`Student.as_critic`).
+        """
         self._noise = random_stream(self.device, self.seed, "noise", self.index, iteration)
-        set_lr(self.assistant_optimiser, cosine_lr(self.assistant_lr, iteration, self.schedule.iterations))
+        if self.assistant_optimiser is not None:
+            lr = cosine_lr(self.assistant_lr, iteration, self.schedule.iterations)
+            set_lr(self.assistant_optimiser, lr)
+        if self.method.critic == "student":
+            assert self.critic is not None
+            assert student is not None
+            self.critic.network.load_state_dict(student)
 
     def update_generator(self) -> None:
-        """Lines 14-15. The gradient flows to the images through the teacher and through the assistant."""
-        self.assistant.train(self.method.critic_mode == "train").requires_grad_(False)
+        """Lines 14-15, of a method that trains generators here. The gradient flows to the images through the
+        teacher and through the critic."""
+        if not self.method.trains_generators:
+            return
         with self.compute.autocast(self.device):
             images = self._images_to_train_on()
             prediction, divergences = self.watched_teacher(images)
-            critic = self.assistant(images)
-        self.assistant.requires_grad_(True)
-        objective = self.method.generator_objective(
-            Synthesis(
-                teacher_logits=prediction.logits, bn_divergences=divergences, critic_logits=critic.logits
-            )
-        )
+            critic_logits = self._judge(images)
+        objective = self.method.generator_objective(_synthesis(prediction, divergences, critic_logits))
         self._minimise(objective, self.generator_optimiser, "generator/")
 
     def update_assistant(self) -> None:
-        """Lines 19-20: Eq. (2) on a fresh batch of the party's own images."""
+        """Lines 19-20: Eq. (2) on a fresh batch of the party's own images, of a method with assistants."""
+        if self.vid is None or self.assistant_optimiser is None:
+            return
         self.assistant.train()
         with torch.no_grad():
             images = self._synthesize(self.schedule.batch_size)
@@ -126,12 +146,13 @@ class Party:
         # Which of PyTorch's kernels run depends on strides, so images that travel have them in one way only.
         return self._synthesize(self.share).clone(memory_format=torch.contiguous_format)
 
-    def step(self, iteration: int) -> Tensor:
+    def step(self, iteration: int, student: Mapping[str, Tensor] | None = None) -> Tensor:
         """Everything that Algorithm 1 asks of this party in one iteration: lines 13-22, then its lines 25-26.
 
-        Returns the images of the M_S union batches, [M_S, share, channels, size, size].
+        `student` is as in `begin_iteration`. Returns the images of the M_S union batches, [M_S, share,
+        channels, size, size].
         """
-        self.begin_iteration(iteration)
+        self.begin_iteration(iteration, student)
         self.update_generator()
         for _ in range(self.schedule.m_ga):
             self.update_assistant()
@@ -152,6 +173,8 @@ class Party:
 
     def modules(self) -> dict[str, nn.Module]:
         """What this party trains, by role."""
+        if self.vid is None:
+            return {"generator": self.generator}
         return {"generator": self.generator, "assistant": self.assistant.network, "vid": self.vid}
 
     def state(self) -> State:
@@ -167,10 +190,22 @@ class Party:
         put_state(state, self.modules(), self._optimisers())
 
     def _optimisers(self) -> dict[str, Optimizer]:
+        if self.assistant_optimiser is None:
+            return {"generator_optimiser": self.generator_optimiser}
         return {
             "generator_optimiser": self.generator_optimiser,
             "assistant_optimiser": self.assistant_optimiser,
         }
+
+    def _judge(self, images: Tensor) -> Tensor | None:
+        """The critic's logits of the teacher's classes; gradients flow to the images alone."""
+        if self.critic is None:
+            return None
+        assert isinstance(self.method, Judged)
+        self.critic.train(self.method.critic_mode == "train").requires_grad_(False)
+        logits = self.critic(images).logits
+        self.critic.requires_grad_(True)
+        return at_columns(logits, self.columns)
 
     def _draw(self, count: int) -> Tensor:
         return torch.randn(count, self.settings.latent_dim, generator=self._noise, device=self.device)
@@ -190,3 +225,14 @@ class Party:
         optimiser.step()
         self.updates += 1
         self.meter.add(unweighted(objective), prefix)
+
+
+def _synthesis(
+    prediction: Prediction, divergences: list[Tensor], critic_logits: Tensor | None = None
+) -> Synthesis:
+    return Synthesis(
+        teacher_logits=prediction.logits,
+        teacher_features=prediction.features,
+        bn_divergences=divergences,
+        critic_logits=critic_logits,
+    )

@@ -15,11 +15,13 @@ class Schedule(Settings):
     """The counts of Algorithm 1. The defaults are the paper's."""
 
     warmup_epochs: int = setting(
-        50, "N_warm-up: epochs that train the generators on the fidelity loss alone.", at_least=0
+        50, "N_warm-up: epochs that train the generators alone, without a critic.", at_least=0
     )
     epochs: int = setting(200, "N: epochs of the main phase.", at_least=1)
     iterations_per_epoch: int = setting(400, "M: iterations in an epoch.", at_least=1)
-    m_ga: int = setting(5, "M_GA: assistant updates in an iteration.", at_least=1)
+    m_ga: int = setting(
+        5, "M_GA: assistant updates in an iteration, of a method with assistants.", at_least=1
+    )
     m_s: int = setting(10, "M_S: student updates in an iteration.", at_least=1)
     batch_size: int = setting(
         256,

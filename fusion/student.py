@@ -11,7 +11,7 @@ from fusion.label_spaces import LabelSpace, at_columns, union_distillation
 from fusion.labelling import label
 from fusion.losses import adversarial, confidence_weights
 from fusion.meter import Meter
-from fusion.methods import Dfmf
+from fusion.method import Method
 from fusion.networks import Classifier, Prediction, frozen
 from fusion.objective import Term, total, unweighted
 from fusion.schedule import Optimisation, Schedule, cosine_lr, set_lr
@@ -36,7 +36,7 @@ class Student:
         confident: bool,
         space: LabelSpace,
         vids: Sequence[Vid],
-        method: Dfmf,
+        method: Method,
         schedule: Schedule,
         optimisation: Optimisation,
         augmentation: Augmentation,
@@ -109,6 +109,10 @@ class Student:
         if self.learner.confident:
             self._note_weights(targets, weights)
 
+    def as_critic(self) -> Mapping[str, Tensor] | None:
+        """The network's state, not copied, if the method's generators are judged by the student."""
+        return self.classifier.network.state_dict() if self.method.critic == "student" else None
+
     def modules(self) -> dict[str, nn.Module]:
         """What the student trains, by role."""
         return {"student": self.classifier.network, "vids": self.learner.vids}
@@ -152,7 +156,7 @@ class Learner(nn.Module):
         self,
         classifier: Classifier,
         vids: Sequence[Vid],
-        method: Dfmf,
+        method: Method,
         space: LabelSpace,
         confident: bool,
     ) -> None:

@@ -1,8 +1,8 @@
 """The configuration of a run: typed, documented, with its defaults in one place."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from fusion.assembly import FusionSettings
 from fusion.audit.triggers import TriggerSearch
@@ -11,7 +11,7 @@ from fusion.cards import NAME_PATTERN as RUN_NAME
 from fusion.compute import Compute
 from fusion.data.sources import DataSettings
 from fusion.generator import GeneratorSettings
-from fusion.methods import Dfmf
+from fusion.methods import Dafl, Dfmf, Dfq, DfqNoAdv, Zskt
 from fusion.networks import NETWORKS
 from fusion.pretraining import Recipe
 from fusion.schedule import Optimisation, Schedule
@@ -23,6 +23,21 @@ def _known_network(name: str) -> str:
     if name not in NETWORKS:
         raise ValueError(f"unknown network (known: {', '.join(NETWORKS)})")
     return name
+
+
+def _method_name(value: Any) -> Any:
+    return value.get("name", "dfmf") if isinstance(value, dict) else getattr(value, "name", "dfmf")
+
+
+ChosenMethod: TypeAlias = Annotated[
+    Annotated[Dfmf, Tag("dfmf")]
+    | Annotated[Dfq, Tag("dfq")]
+    | Annotated[DfqNoAdv, Tag("dfq_no_adv")]
+    | Annotated[Dafl, Tag("dafl")]
+    | Annotated[Zskt, Tag("zskt")],
+    Discriminator(_method_name),
+]
+"""Which one it is says `name`; that of DFMF may be left out."""
 
 
 class Pretraining(Section):
@@ -109,8 +124,8 @@ class RunConfig(Section):
     """The parties' classifiers; empty: they are pretrained first."""
     pretrain: Pretraining | None = None
     """Training the teachers here."""
-    method: Dfmf = Dfmf()
-    """Loss weights and open choices."""
+    method: ChosenMethod = Dfmf()
+    """How the generators are trained."""
     schedule: Schedule = Schedule()
     """How often what is updated."""
     optimisation: Optimisation = Optimisation()
@@ -174,11 +189,28 @@ class RunConfig(Section):
             )
         if workers > 1 and self.engine.mode == "local":
             raise ValueError("engine.student_workers: more than 1 needs engine.mode 'ray'")
+        self._method_fits()
         try:
             self.fusion_settings().teacher_weights(self.num_parties)
         except ValueError as error:
             raise ValueError(f"weights: {error}") from error
         return self
+
+    def _method_fits(self) -> None:
+        method, warms_up = self.method, self.schedule.warmup_epochs > 0
+        if method.critic == "student" and self.engine.mode == "ray":
+            raise ValueError(
+                f"engine.mode: must be 'local' for method {method.name!r}, whose critic is the student"
+            )
+        if method.warmup_loss is None and warms_up:
+            raise ValueError(
+                f"schedule.warmup_epochs: must be 0 for method {method.name!r}, without a warm-up"
+            )
+        if not method.trains_generators and not warms_up:
+            raise ValueError(
+                f"schedule.warmup_epochs: must be above 0 for method {method.name!r}, whose generators learn "
+                "only there"
+            )
 
     @property
     def num_parties(self) -> int:

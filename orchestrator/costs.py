@@ -55,7 +55,7 @@ def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) ->
 
     A teacher that knows fewer classes is counted with a last layer for all of them.
     """
-    schedule, parties = settings.schedule, len(teachers)
+    schedule, method, parties = settings.schedule, settings.method, len(teachers)
     union = schedule.share(parties) * parties
     image = (1, spec.channels, spec.size, spec.size)
     g = forward_flops(Generator(settings.generator, spec), (1, settings.generator.latent_dim))
@@ -67,10 +67,10 @@ def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) ->
     warmup, own, label, label_bytes = [], [], [], []
     for name in teachers:
         t = flops[name]
-        a = t if settings.assistant == "teacher" else s
+        a = _critic_flops(settings, t, s)
         warmup.append(schedule.warmup_steps * schedule.batch_size * (3.0 * g + 2 * t))
-        generator = schedule.batch_size * (3.0 * g + 2 * t + 2 * a)
-        assistant = schedule.m_ga * schedule.batch_size * (g + t + 3.0 * a)
+        generator = schedule.batch_size * (3.0 * g + 2 * t + 2 * a) * method.trains_generators
+        assistant = schedule.m_ga * schedule.batch_size * (g + t + 3.0 * a) * (method.critic == "assistant")
         own.append(generator + assistant + schedule.m_s * schedule.share(parties) * g)
         label.append(schedule.m_s * union * float(t))
         label_bytes.append(BYTES * schedule.m_s * union * float(maps[name] + len(spec.classes)))
@@ -150,6 +150,15 @@ def faster_labelling(costs: Costs, plan: Plan, engine: EngineSettings) -> Labell
         for labelling in ("student", "parties")
     )
     return "parties" if there < MARGIN * here else "student"
+
+
+def _critic_flops(settings: FusionSettings, teacher: float, student: float) -> float:
+    """Of one image through the network that judges a generator."""
+    if settings.method.critic == "none":
+        return 0.0
+    if settings.method.critic == "student":
+        return student
+    return teacher if settings.assistant == "teacher" else student
 
 
 def _map_numbers(name: str, spec: ImageSpec) -> int:

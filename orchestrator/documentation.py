@@ -38,8 +38,28 @@ def _rows(section: type, prefix: str) -> Iterator[tuple[str, str, str]]:
             continue
         if default is None:
             yield f"{prefix}{name}", "null", text
+        if isinstance(inner, list):
+            yield from _either(inner, f"{prefix}{name}.")
+            continue
         many = get_origin(_without_none(hint)) is tuple
         yield from _rows(inner, f"{prefix}{name}{'[]' if many else ''}.")
+
+
+def _either(sections: list[type[Settings]], prefix: str) -> Iterator[tuple[str, str, str]]:
+    """The keys of several sections of which one is chosen by its `name`; the first one is the default."""
+    names = [
+        f"`{field.default}`" for one in sections for field in dataclasses.fields(one) if field.name == "name"
+    ]
+    who: dict[tuple[str, str, str], list[str]] = {}
+    for name, section in zip(names, sections, strict=True):
+        for row in _rows(section, prefix):
+            who.setdefault(row, []).append(name)
+    for (key, default, text), of in who.items():
+        if key != f"{prefix}name":
+            note = "" if of == names else f" Of {', '.join(of)}."
+            yield key, default, text + note
+        elif of == names[:1]:
+            yield key, default, text.replace(f"One of {names[0]}.", f"One of {', '.join(names)}.")
 
 
 def _fields(section: type) -> Iterator[tuple[str, Any, Any, str]]:
@@ -62,8 +82,12 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
-def _section_in(hint: Any) -> type | None:
+def _section_in(hint: Any) -> Any:
+    """The section that the hint names, or a list of those of which it allows one; None for a plain value."""
     inner = _without_none(hint)
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else ()
+    if len(choices) > 1 and all(isinstance(one, type) and issubclass(one, Settings) for one in choices):
+        return list(choices)
     if get_origin(inner) is tuple:
         inner = get_args(inner)[0]
     return inner if isinstance(inner, type) and issubclass(inner, (BaseModel, Settings)) else None

@@ -44,13 +44,14 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
     party_bytes, teacher_parameters = 0.0, 0
     for name in teachers:
         teacher = build_network(name, spec)
-        assistant = teacher if config.assistant == "teacher" else student
         teacher_parameters += _parameters(teacher)
-        state = (
-            _parameters(teacher) + SGD_COPIES * _parameters(assistant) + ADAM_COPIES * _parameters(generator)
-        )
-        kept = _activations(generator, (1, config.generator.latent_dim))
-        kept += sum(_activations(net, image) for net in (teacher, assistant))
+        state = _parameters(teacher) + ADAM_COPIES * _parameters(generator)
+        kept = _activations(generator, (1, config.generator.latent_dim)) + _activations(teacher, image)
+        if config.method.critic != "none":
+            own = config.method.critic == "assistant"
+            critic = teacher if own and config.assistant == "teacher" else student
+            state += (SGD_COPIES if own else 1) * _parameters(critic)
+            kept += _activations(critic, image)
         party_bytes = max(party_bytes, BYTES * (state + schedule.batch_size * kept))
     student_state = SGD_COPIES * _parameters(student) + teacher_parameters
     union = schedule.share(parties) * parties

@@ -15,6 +15,8 @@ by their weights."""
 def run_identity(config: RunConfig, teachers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One level of keys as in the configuration, and each teacher's hash."""
     decides = flat(json.loads(config.model_dump_json(exclude=FREE)))
+    if decides["method.name"] == "dfmf":
+        del decides["method.name"]  # Which a checkpoint without a method's name is of.
     hashes = {f"teachers.{one['name']}.sha256": one["sha256"] for one in teachers}
     maps = {
         f"teachers.{index}.label_map": source.label_map

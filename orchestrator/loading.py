@@ -1,6 +1,7 @@
 """From a YAML file, a preset and overrides to a `RunConfig`; every mistake becomes a line that names its
 place."""
 
+import dataclasses
 import difflib
 import json
 import re
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from fusion.methods import METHODS
 from fusion.settings import SettingsError
 from orchestrator.config import RunConfig
 from orchestrator.errors import user_error
@@ -140,15 +142,19 @@ def _position(place: list[Any], key: str, override: str) -> int:
 def _explain(error: ValidationError, source: str, from_command_line: list[str]) -> list[str]:
     lines = []
     for problem in error.errors():
-        location = ".".join(str(part) for part in problem["loc"])
+        location, method = _place(problem["loc"])
         cause = problem.get("ctx", {}).get("error")
         if isinstance(cause, SettingsError):
             found = [
                 (f"{location}.{name}", f"{wrong} (got {value})") for name, wrong, value in cause.problems
             ]
         elif problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            siblings = _known_keys(problem["loc"][:-1])
-            found = [(location, f"unknown key{_suggest(str(problem['loc'][-1]), siblings)}")]
+            siblings = _known_keys(problem["loc"][:-1]) if method is None else _settings_of(method)
+            of = f" of method {method!r}" if method else ""
+            found = [(location, f"unknown key{_suggest(str(problem['loc'][-1]), siblings)}{of}")]
+        elif problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            name = problem["input"]["name"]
+            found = [(f"{location}.name", f"unknown method {name!r}{_suggest(str(name), list(METHODS))}")]
         elif isinstance(problem["input"], (dict, type(None))) and ": " in str(cause):
             key, _, message = str(cause).partition(": ")  # Of a whole section: it names the key itself.
             found = [(".".join(filter(None, (location, key))), message)]
@@ -160,6 +166,18 @@ def _explain(error: ValidationError, source: str, from_command_line: list[str]) 
             overridden = any(place == key or place.startswith(f"{key}.") for key in from_command_line)
             lines.append(f"{'command line' if overridden else source}: {place}: {message}")
     return lines
+
+
+def _place(location: tuple[int | str, ...]) -> tuple[str, str | None]:
+    """The key in words; and, of one in `method`, which method it was taken for (as pydantic says before
+    it)."""
+    method = location[1] if location[0:1] == ("method",) and len(location) > 1 else None
+    parts = location if method is None else (location[0], *location[2:])
+    return ".".join(str(part) for part in parts), None if method is None else str(method)
+
+
+def _settings_of(method: str) -> list[str]:
+    return [field.name for field in dataclasses.fields(METHODS[method])]
 
 
 def _shown(value: object) -> str:

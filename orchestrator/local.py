@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from fusion.algorithm import fuse, warm_up
-from fusion.assembly import build_party, build_student
+from fusion.assembly import build_party, build_student, student_spec
 from fusion.epoch import EpochReport, epoch_report, party_metrics, to_uint8
 from fusion.health import check_epoch, check_iteration
 from fusion.pretraining import Recipe, train_classifier
@@ -63,8 +63,9 @@ class _Run:
     def __init__(self, job: Job, observer: Observer, device: torch.device) -> None:
         self._job, self._observer = job, observer
         self._schedule, self._names = job.settings.schedule, job.names
+        spec = student_spec(job.teachers, job.settings.classes)
         self._parties = [
-            build_party(index, len(job.teachers), teacher, job.settings, device)
+            build_party(index, len(job.teachers), teacher, job.settings, device, spec)
             for index, teacher in enumerate(job.teachers)
         ]
         self._student = build_student(job.teachers, job.settings, device)

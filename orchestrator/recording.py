@@ -125,7 +125,11 @@ class Recorder:
             references = {name: one["accuracy"] for name, one in measured.items() if name != "student"}
             plot_accuracy(folder / "accuracy.png", self.accuracies, references)
         triples = [(name, values) for name, values in self._curves.items() if name.count("/") == 2]
-        critics = {"generator": "teacher-GA", "student": "teacher-student"}
+        assisted = any(name.startswith("assistant/") for name in self._curves)
+        critics = {
+            "generator": "teacher-GA" if assisted else "teacher-critic",
+            "student": "teacher-student",
+        }
         adversarial = {
             f"{critics[role]}, {party}": values
             for (role, party, term), values in ((name.split("/"), values) for name, values in triples)

@@ -26,7 +26,7 @@ from orchestrator.recording import teacher_hash
 from orchestrator.snapshot import Snapshot
 from orchestrator.storage import LocalStorage
 
-DECIDES_WARM_UP = ("seed", "generator", "compute", "assistant")
+DECIDES_WARM_UP = ("seed", "generator", "compute")
 """Keys of the configuration, besides some of `optimisation`, `schedule` and `method` (Algorithm 1, lines
 1-10)."""
 
@@ -64,13 +64,21 @@ def warm_up_key(config: RunConfig, teachers: Sequence[Teacher]) -> dict[str, Any
             for one in teachers
         ],
         **{key: tree[key] for key in DECIDES_WARM_UP},
-        # The assistants, which the warm-up leaves as they were initialised, are part of a party's state.
-        "student": config.student if config.assistant == "student" else None,
+        **_assistants(config),
         "optimisation": {key: optimisation[key] for key in ("generator_lr", "generator_beta1")},
         "schedule": {key: schedule[key] for key in ("warmup_epochs", "iterations_per_epoch", "batch_size")},
-        "bn_reduction": config.method.bn_reduction,
+        "warmup_loss": config.method.warmup_loss,
+        **{key: tree["method"][key] for key in config.method.warmup_settings},
         **_machinery(config),
     }
+
+
+def _assistants(config: RunConfig) -> dict[str, Any]:
+    """They are part of a party's state, as they were initialised, where the method has any."""
+    if config.method.critic != "assistant":
+        return {}
+    student = config.student if config.assistant == "student" else None
+    return {"assistant": config.assistant, "student": student}
 
 
 @contextlib.contextmanager

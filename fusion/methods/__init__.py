@@ -1,7 +1,23 @@
-"""Methods by name."""
+"""Methods by name. Each is a file of its own that composes shared losses; none imports another."""
 
-from fusion.methods.dfmf import Dfmf, Synthesis
+from collections.abc import Mapping
+from typing import TypeAlias
 
-__all__ = ["METHODS", "Dfmf", "Synthesis"]
+from fusion.method import Method, Synthesis
+from fusion.methods.dafl import Dafl
+from fusion.methods.dfmf import Dfmf
+from fusion.methods.dfq import Dfq
+from fusion.methods.dfq_no_adv import DfqNoAdv
+from fusion.methods.zskt import Zskt
 
-METHODS = {"dfmf": Dfmf}
+__all__ = ["METHODS", "AnyMethod", "Dafl", "Dfmf", "Dfq", "DfqNoAdv", "Method", "Synthesis", "Zskt"]
+
+AnyMethod: TypeAlias = Dfmf | Dfq | DfqNoAdv | Dafl | Zskt
+
+METHODS: Mapping[str, type[Method]] = {
+    "dfmf": Dfmf,
+    "dfq": Dfq,
+    "dfq_no_adv": DfqNoAdv,
+    "dafl": Dafl,
+    "zskt": Zskt,
+}

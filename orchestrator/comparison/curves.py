@@ -56,9 +56,10 @@ def adversarial_plot(comparison: Comparison) -> Plot | None:
         name="adversarial-loss",
         title="ADV loss over epochs",
         caption=(
-            "Eq. (5), unweighted: on the left between each teacher and its assistant, which trains "
-            "the generators; on the right between each teacher and the student. Mean over the "
-            "parties; line: mean over the seeds; band: ± their sample standard deviation. Compare the "
+            "Eq. (5), unweighted: on the left between each teacher and its generator's critic (of DFMF its "
+            "assistant), which trains the generators; on the right between each teacher and the student. "
+            "Mean over the parties; line: mean over the seeds; band: ± their sample standard deviation. "
+            "Compare the "
             "paper's Fig. 4." + of_how_many(comparison)
         ),
         header=["between", "group", "epoch", "mean", "sd", "n"],

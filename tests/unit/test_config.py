@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fusion.methods import Dafl, Dfmf
 from orchestrator.errors import UserError
+from orchestrator.identity import run_identity
 from orchestrator.loading import dump_config, load_config, parse_config, preset_text, presets
 from orchestrator.running import resolve
 from tests.tiny import tiny_run
@@ -52,6 +54,22 @@ def test_a_file_changes_its_preset_and_the_command_line_changes_the_file(tmp_pat
     assert config.student == "resnet8"
 
 
+def test_the_method_is_a_choice_and_a_section_without_a_name_is_dfmf() -> None:
+    assert load_config("digits").method == Dfmf()
+    assert load_config("digits", ["method.alpha=0.2"]).method == Dfmf(alpha=0.2)
+    chosen = load_config("digits", ["method.name=dafl", "method.activation_weight=0.3"])
+    assert chosen.method == Dafl(activation_weight=0.3)
+    assert parse_config(yaml.safe_load(dump_config(chosen)), "dumped") == chosen
+
+
+def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
+    names = [
+        run_identity(load_config("digits", changes), []).get("method.name")
+        for changes in ([], ["method.name=dafl"], ["method.name=dfq_no_adv"])
+    ]
+    assert names == [None, "dafl", "dfq_no_adv"]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -60,6 +78,42 @@ def test_a_file_changes_its_preset_and_the_command_line_changes_the_file(tmp_pat
         ("pretrain: {recipe: {epochz: 3}}", "pretrain.recipe.epochz: unknown key; did you mean 'epochs'?"),
         ("method: {alpha: -1}", "method.alpha: must be at least 0 (got -1.0)"),
         ("method: {tau: 0}", "method.tau: must be above 0 (got 0.0)"),
+        (
+            "method: {name: dfqq}",
+            "method.name: unknown method 'dfqq'; did you mean 'dfq'? (known: dfmf, dfq,",
+        ),
+        (
+            "method: {name: null}",
+            "method.name: unknown method None (known: dfmf, dfq, dfq_no_adv, dafl, zskt)",
+        ),
+        ("method: {name: [1]}", "method.name: unknown method [1] (known: dfmf,"),
+        ("method: dfq", "method: should be an object (got 'dfq')"),
+        (
+            "method: {name: zskt, alpha: 1}",
+            "method.alpha: unknown key (known: name, beta, tau, distill_scale, critic_mode) of method 'zskt'",
+        ),
+        ("method: {name: dfq, activation_weight: 1}", "method.activation_weight: unknown key (known: name,"),
+        (
+            "method: {name: dafl, instance_loss: hot}",
+            "method.instance_loss: should be 'one_hot' or 'entropy'",
+        ),
+        (
+            "method: {name: dafl, activation_weight: -1}",
+            "method.activation_weight: must be at least 0 (got -1.0)",
+        ),
+        (
+            "method: {name: dfq}\nengine: {mode: ray}",
+            "engine.mode: must be 'local' for method 'dfq', whose critic is the student",
+        ),
+        (
+            "method: {name: zskt}\nengine: {mode: local}",
+            "schedule.warmup_epochs: must be 0 for method 'zskt', without a warm-up",
+        ),
+        (
+            "method: {name: dfq_no_adv}\nschedule: {warmup_epochs: 0}",
+            "schedule.warmup_epochs: must be above 0 for method 'dfq_no_adv', whose generators learn only "
+            "there",
+        ),
         ("method: {tau: .inf}", "method.tau: "),
         ("method: {tau: hot}", "method.tau: should be a valid number (got 'hot')"),
         ("method: {critic_mode: off}", "method.critic_mode: should be 'train' or 'eval' (got 'off')"),
@@ -126,8 +180,8 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     )
     found = lines(str(path))
     assert [line.split(": ")[1] for line in found] == [
-        "method.alpha",
         "method.tau",
+        "method.alpha",
         "schedule.epochs",
         "engine.threads",
     ]

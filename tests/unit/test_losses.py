@@ -97,6 +97,26 @@ def test_adversarial_is_minus_the_divergence() -> None:
     assert losses.adversarial(teacher, teacher, tau=3.0).abs() < 1e-6
 
 
+def test_one_hot_loss_is_the_cross_entropy_to_the_first_choice_and_zero_only_for_certain_predictions() -> (
+    None
+):
+    logits = 3 * torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    first = torch.softmax(logits, dim=1).max(dim=1).values
+    torch.testing.assert_close(losses.one_hot_loss(logits), -first.log().mean())
+    assert losses.one_hot_loss(logits) > 0
+    assert losses.one_hot_loss(200 * torch.eye(5)) == 0
+    assert losses.one_hot_loss(torch.zeros(2, 5)) == pytest.approx(math.log(5))
+
+
+def test_negative_activation_is_zero_for_a_dead_map_and_falls_with_any_activation() -> None:
+    maps = torch.randn(3, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    pooled = nn.functional.adaptive_avg_pool2d(maps, 1).flatten(1)
+    torch.testing.assert_close(losses.negative_activation(maps), -pooled.norm(p=1, dim=1).mean() / 4)
+    assert losses.negative_activation(torch.zeros(3, 4, 2, 2)) == 0
+    assert losses.negative_activation(maps) < 0
+    torch.testing.assert_close(losses.negative_activation(-2 * maps), 2 * losses.negative_activation(maps))
+
+
 def test_gaussian_nll_agrees_with_torch() -> None:
     prediction, target = torch.randn(2, 3, 4, 5, 5, generator=STREAM)
     variance = torch.rand(4, generator=STREAM) + 0.1

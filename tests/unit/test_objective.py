@@ -1,35 +1,130 @@
-import torch
+"""What each method's generators minimise: Table 1 of the paper, and every objective against NumPy."""
 
-from fusion.methods import METHODS, Dfmf, Synthesis
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from fusion.method import Critic
+from fusion.methods import METHODS, Dafl, Dfmf, Dfq, DfqNoAdv, Synthesis, Zskt
 from fusion.objective import total, unweighted
 
+STREAM = torch.Generator().manual_seed(0)
 SYNTHESIS = Synthesis(
-    teacher_logits=torch.tensor([[2.0, 0.0], [0.0, 1.0]]),
-    bn_divergences=[torch.tensor([1.0, 3.0])],
-    critic_logits=torch.tensor([[1.0, 0.0], [0.0, 3.0]]),
+    teacher_logits=3 * torch.randn(6, 4, generator=STREAM),
+    teacher_features=torch.randn(6, 5, 2, 2, generator=STREAM),
+    bn_divergences=[torch.tensor([1.0, 3.0]), torch.tensor([0.5])],
+    critic_logits=3 * torch.randn(6, 4, generator=STREAM),
 )
 
+TABLE_1: dict[str, tuple[set[str], Critic]] = {
+    "zskt": ({"adv"}, "student"),
+    "dafl": ({"ice", "bce", "act"}, "none"),
+    "dfq_no_adv": ({"bn", "ice", "bce"}, "none"),
+    "dfq": ({"bn", "ice", "bce", "adv"}, "student"),
+    "dfmf": ({"bn", "ice", "bce", "adv"}, "assistant"),
+}
+"""The paper's ticks; that in the column GA is the critic."""
 
-def test_table_1_of_the_paper_names_dfmfs_terms() -> None:
-    assert set(METHODS["dfmf"]().generator_objective(SYNTHESIS)) == {"bn", "ice", "bce", "adv"}
-    assert set(METHODS["dfmf"]().warmup_objective(SYNTHESIS)) == {"bn", "ice", "bce"}
+
+@pytest.mark.parametrize("name", METHODS)
+def test_table_1_of_the_paper_names_the_terms_and_the_critic(name: str) -> None:
+    method = METHODS[name]()
+    terms, critic = TABLE_1[name]
+    assert set(method.generator_objective(SYNTHESIS)) == terms
+    assert (method.name, method.critic) == (name, critic)
+    assert ("adv" in terms) == (critic != "none")
+    if method.warmup_loss is not None:
+        assert set(method.warmup_objective(SYNTHESIS)) == terms - {"adv"}  # Nobody has learnt anything yet.
+
+
+def test_every_method_of_table_1_that_is_here_is_in_the_table() -> None:
+    assert set(METHODS) == set(TABLE_1)
+
+
+def test_the_settings_that_decide_a_warm_up_are_the_methods_own() -> None:
+    for method in METHODS.values():
+        own = {field.name for field in dataclasses.fields(method)}
+        assert set(method.warmup_settings) <= own
+        assert (method.warmup_loss is None) <= (method.warmup_settings == ())
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def by_hand(tau: float) -> dict[str, float]:
+    """All terms of `SYNTHESIS` in NumPy."""
+    assert SYNTHESIS.teacher_features is not None
+    assert SYNTHESIS.critic_logits is not None
+    logits, critic = (one.double().numpy() for one in (SYNTHESIS.teacher_logits, SYNTHESIS.critic_logits))
+    p = softmax(logits)
+    soft_teacher, soft_critic = softmax(logits / tau), softmax(critic / tau)
+    pooled = SYNTHESIS.teacher_features.double().numpy().mean(axis=(2, 3))
+    mean = p.mean(axis=0)
+    return {
+        "adv": -float(np.mean(np.sum(soft_teacher * np.log(soft_teacher / soft_critic), axis=1))),
+        "ice": float(np.mean(-np.sum(p * np.log(p), axis=1))),
+        "one_hot": float(np.mean(-np.log(p.max(axis=1)))),
+        "bce": float(np.sum(mean * np.log(mean))),
+        "bn": 4.5,
+        "act": -float(np.mean(np.abs(pooled))),
+    }
+
+
+def test_every_methods_objective_is_its_equation() -> None:
+    terms = by_hand(tau=2.0)
+    fidelity = terms["bn"] + terms["ice"] + terms["bce"]
+    expected = {
+        Dfmf(alpha=0.3, tau=2.0): terms["adv"] + 0.3 * fidelity,
+        Dfq(alpha=0.3, tau=2.0): terms["adv"] + 0.3 * fidelity,
+        DfqNoAdv(tau=2.0): fidelity,
+        Dafl(tau=2.0): terms["one_hot"] + 5.0 * terms["bce"] + 0.1 * terms["act"],
+        Dafl(instance_loss="entropy", batch_entropy_weight=2.0, activation_weight=0.0): (
+            terms["ice"] + 2.0 * terms["bce"]
+        ),
+        Zskt(tau=2.0): terms["adv"],
+    }
+    for method, value in expected.items():
+        assert float(total(method.generator_objective(SYNTHESIS))) == pytest.approx(value, rel=1e-5), method
+    warm = {Dfmf(): fidelity, Dfq(): fidelity, DfqNoAdv(): fidelity}
+    for method, value in warm.items():
+        assert float(total(method.warmup_objective(SYNTHESIS))) == pytest.approx(value, rel=1e-5), method
+
+
+def test_an_adversary_gains_by_disagreement_and_nothing_by_agreement() -> None:
+    for method in (Dfmf(), Dfq(), Zskt()):
+        agreeing = dataclasses.replace(SYNTHESIS, critic_logits=SYNTHESIS.teacher_logits)
+        assert method.generator_objective(agreeing)["adv"].value == pytest.approx(0.0, abs=1e-6)
+        assert method.generator_objective(SYNTHESIS)["adv"].value < -0.01
 
 
 def test_equation_6_weighs_fidelity_with_alpha_and_the_log_does_not() -> None:
-    method = Dfmf(alpha=0.3)
-    fidelity = total(method.warmup_objective(SYNTHESIS))
-    objective = method.generator_objective(SYNTHESIS)
-    torch.testing.assert_close(total(objective), objective["adv"].value + 0.3 * fidelity)
-    assert unweighted(objective)["bn"] == 4.0
+    for method in (Dfmf(alpha=0.3), Dfq(alpha=0.3)):
+        fidelity = total(method.warmup_objective(SYNTHESIS))
+        objective = method.generator_objective(SYNTHESIS)
+        torch.testing.assert_close(total(objective), objective["adv"].value + 0.3 * fidelity)
+        assert unweighted(objective)["bn"] == 4.5
 
 
 def test_a_teacher_without_batch_norm_has_no_bn_term() -> None:
-    bare = Synthesis(
-        teacher_logits=SYNTHESIS.teacher_logits, bn_divergences=[], critic_logits=SYNTHESIS.critic_logits
-    )
+    bare = dataclasses.replace(SYNTHESIS, bn_divergences=[])
     assert set(Dfmf().generator_objective(bare)) == {"ice", "bce", "adv"}
+    assert set(DfqNoAdv().warmup_objective(bare)) == {"ice", "bce"}
 
 
 def test_tau_squared_scales_the_learners_divergence() -> None:
-    assert Dfmf(tau=3.0, distill_scale="tau_squared").distill_weight == 9.0
-    assert Dfmf(tau=3.0, distill_scale="one").distill_weight == 1.0
+    for method in METHODS.values():
+        assert method(tau=3.0, distill_scale="tau_squared").distill_weight == 9.0
+        assert method(tau=3.0, distill_scale="one").distill_weight == 1.0
+
+
+def test_dafls_published_code_has_its_batch_entropy_in_decimal_logarithms() -> None:
+    mean = torch.softmax(SYNTHESIS.teacher_logits, dim=1).mean(dim=0)
+    published = 5.0 * (mean * torch.log10(mean)).sum()
+    term = Dafl(batch_entropy_weight=5.0 / math.log(10)).generator_objective(SYNTHESIS)["bce"]
+    torch.testing.assert_close(term.weight * term.value, published)

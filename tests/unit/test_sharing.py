@@ -59,10 +59,32 @@ def test_what_does_not_decide_the_warm_up_leaves_its_key(changes: dict[str, Any]
         {"optimisation": {"generator_lr": 0.01}},
         {"assistant": "student"},
         {"engine__threads": 2},
+        {"method__name": "dfq_no_adv"},
+        {"method__name": "dafl"},
     ],
 )
 def test_what_decides_the_warm_up_changes_its_key(changes: dict[str, Any]) -> None:
     assert key(**changes) != key()
+
+
+@pytest.mark.parametrize("name", ["dfq", "dfq_no_adv", "dafl"])
+def test_without_assistants_no_assistant_decides_the_warm_up(name: str) -> None:
+    assert key(method__name=name, assistant="student") == key(method__name=name)
+    assert key(method__name=name, student="resnet8") == key(method__name=name)
+    assert key(method__name=name, method__tau=1.0) == key(method__name=name)
+
+
+def test_methods_share_a_warm_up_where_it_is_the_same() -> None:
+    dfq, frozen, dafl = (key(method__name=name) for name in ("dfq", "dfq_no_adv", "dafl"))
+    assert dfq == frozen != dafl
+    assert key(method__name="dfq", method__bn_reduction="mean") != dfq
+    changes: dict[str, object] = {
+        "activation_weight": 0.2,
+        "batch_entropy_weight": 1.0,
+        "instance_loss": "entropy",
+    }
+    for name, value in changes.items():
+        assert key(method__name="dafl", **{f"method__{name}": value}) != dafl
 
 
 def test_other_teachers_have_another_warm_up() -> None:

@@ -1,0 +1,72 @@
+"""What a method says of itself: its settings, its critic, and what its generators minimise in which phase."""
+
+import dataclasses
+from typing import ClassVar, Literal, TypeAlias
+
+from torch import Tensor
+
+from fusion.objective import Objective
+from fusion.settings import Settings, setting
+
+Critic: TypeAlias = Literal["assistant", "student", "none"]
+"""Who a generator tries to disagree with its teacher: the party's assistant, the student, or nobody."""
+
+NAME = "How the generators are trained; docs/methods has a page for each."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """What a generator's objective may look at: its images through the teacher and, in the main phase, the
+    critic."""
+
+    teacher_logits: Tensor
+    bn_divergences: list[Tensor]
+    """One [channels] tensor a BatchNorm layer of the teacher; empty for a teacher without."""
+    teacher_features: Tensor | None = None
+    """The teacher's last convolutional map: [batch, channels, height, width]."""
+    critic_logits: Tensor | None = None
+    """Of the teacher's classes, in its order."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Method(Settings):
+    """What all methods have in common: how the learners distil (Eqs. 1 and 2). A method adds its own
+    settings and one or both of the objectives."""
+
+    critic: ClassVar[Critic] = "none"
+    warmup_loss: ClassVar[str | None] = None
+    """The name of what `warmup_objective` minimises; None: the method has no warm-up."""
+    warmup_settings: ClassVar[tuple[str, ...]] = ()
+    """The fields that decide the warm-up."""
+    trains_generators: ClassVar[bool] = True
+    """Whether generators learn in the main phase; otherwise they stay as the warm-up left them."""
+
+    name: str = setting("", NAME)
+    beta: float = setting(1.0, "Weight of the VID loss, Eqs. (1) and (2).", at_least=0)
+    tau: float = setting(3.0, "Temperature of all softened labels.", above=0)
+    distill_scale: Literal["one", "tau_squared"] = setting(
+        "tau_squared",
+        "Factor on the learners' divergence in Eqs. (1) and (2): 'tau_squared', or 'one' as printed.",
+    )
+
+    @property
+    def distill_weight(self) -> float:
+        """The factor that `distill_scale` names."""
+        return self.tau**2 if self.distill_scale == "tau_squared" else 1.0
+
+    def warmup_objective(self, synthesis: Synthesis) -> Objective:
+        """What a generator minimises before anybody learns from it; only of a method with a `warmup_loss`."""
+        raise NotImplementedError
+
+    def generator_objective(self, synthesis: Synthesis) -> Objective:
+        """What a generator minimises in the main phase: as in the warm-up, for a method without a critic."""
+        return self.warmup_objective(synthesis)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Judged(Method):
+    """A method with a critic."""
+
+    critic_mode: Literal["train", "eval"] = setting(
+        "train", "Mode of the critic's BatchNorm layers while it judges a generator, Eq. (5)."
+    )
