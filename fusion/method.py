@@ -33,6 +33,8 @@ class Method(Settings):
     """What all methods have in common: how the learners distil (Eqs. 1 and 2). A method adds its own
     settings and one or both of the objectives."""
 
+    title: ClassVar[str]
+    """What it is and where it comes from, in half a sentence."""
     critic: ClassVar[Critic] = "none"
     warmup_loss: ClassVar[str | None] = None
     """The name of what `warmup_objective` minimises; None: the method has no warm-up."""

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fusion.assembly import FusionSettings, build_party
+from fusion.assembly import FusionSettings, build_party, student_spec
 from fusion.audit.triggers import SUSPICIOUS, Trigger, TriggerSearch, anomaly_indices, find_triggers, stamp
 from fusion.synthesis import held_out_images
 from fusion.teachers import Teacher
@@ -163,7 +163,7 @@ def _config_for(teacher: Teacher, path: Path, overrides: tuple[str, ...]) -> Run
 
 
 def _warmed_up_images(teacher: Teacher, settings: FusionSettings) -> Tensor:
-    party = build_party(0, 1, teacher, settings, driver_device())
+    party = build_party(0, 1, teacher, settings, driver_device(), student_spec([teacher]))
     for step in range(settings.schedule.warmup_steps):
         party.warm_up_step(step)
     state = {name: tensor.cpu() for name, tensor in party.generator.state_dict().items()}

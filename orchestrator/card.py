@@ -6,8 +6,9 @@ from typing import Any
 from fusion.networks import ImageSpec
 
 
-def model_card(name: str, network: str, spec: ImageSpec, summary: dict[str, Any]) -> str:
-    """Markdown: what the model is, how its input is made, where it comes from, how good it is."""
+def model_card(name: str, network: str, spec: ImageSpec, summary: dict[str, Any], method: str) -> str:
+    """Markdown: what the model is, by which `method` (`Method.title`), how its input is made, where it comes
+    from, how good it is."""
     rows = [("teacher " + one["name"], one["accuracy"]) for one in summary["teachers"]]
     rows += [
         ("teachers' ensemble", summary["ensemble"]["accuracy"]),
@@ -24,7 +25,7 @@ def model_card(name: str, network: str, spec: ImageSpec, summary: dict[str, Any]
 
 A {network} classifier that dfmf fused from {len(summary["teachers"])} pretrained classifiers without any of
 their data
-(data-free model fusion with generator assistants, Shi et al., CVPR Workshops 2024).
+({method}).
 
 ## Use
 

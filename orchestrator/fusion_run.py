@@ -221,9 +221,10 @@ class Run:
         recorder.iterations = fused.iterations
         result = self._summarise(recorder, references, entry, "finished")
         recorder.plots(result.summary)
+        title = self.config.method.title
         write_text(
             self.folder / "MODEL_CARD.md",
-            model_card(self.folder.name, student.network, student.spec, result.summary),
+            model_card(self.folder.name, student.network, student.spec, result.summary, title),
         )
         return result
 

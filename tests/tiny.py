@@ -1,5 +1,7 @@
 """Teachers and settings small enough for tests."""
 
+import dataclasses
+
 import torch
 
 from fusion.assembly import FusionSettings
@@ -24,6 +26,18 @@ def teacher(
             if buffer_name.endswith(("running_mean", "running_var")):
                 buffer.uniform_(0.5, 1.5)
     return Teacher(name=name or f"party-{index}", network=network, spec=spec, weights=built.state_dict())
+
+
+def lively(index: int, spec: ImageSpec = SPEC) -> Teacher:
+    """A tiny teacher whose last map is not all zeros: without a BN loss nothing else teaches a generator."""
+    made = teacher(index, spec=spec)
+    draw = torch.Generator().manual_seed(index)
+    centred = {
+        name: 0.4 * torch.rand(value.shape, generator=draw) - 0.2
+        for name, value in made.weights.items()
+        if name.endswith("running_mean")
+    }
+    return dataclasses.replace(made, weights={**made.weights, **centred})
 
 
 def settings(**changes: object) -> FusionSettings:

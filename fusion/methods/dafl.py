@@ -14,6 +14,7 @@ from fusion.settings import setting
 class Dafl(Method):
     """The weights in the losses (docs/methods/dafl.md)."""
 
+    title: ClassVar[str] = "DAFL, Chen et al., ICCV 2019, with several teachers"
     warmup_loss: ClassVar[str | None] = "dafl"
     warmup_settings: ClassVar[tuple[str, ...]] = (
         "activation_weight",

@@ -14,6 +14,7 @@ from fusion.terms import adversary, fidelity
 class Dfmf(Judged):
     """The weights in the losses, and the choices that the paper leaves open (docs/choices.md)."""
 
+    title: ClassVar[str] = "data-free model fusion with generator assistants, Shi et al., CVPR Workshops 2024"
     critic: ClassVar[Critic] = "assistant"
     warmup_loss: ClassVar[str | None] = "fidelity"
     warmup_settings: ClassVar[tuple[str, ...]] = ("bn_reduction",)

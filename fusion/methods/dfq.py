@@ -14,6 +14,7 @@ from fusion.terms import adversary, fidelity
 class Dfq(Judged):
     """The weights in the losses (docs/methods/dfq.md)."""
 
+    title: ClassVar[str] = "DFQ, Choi et al., CVPR Workshops 2020, with several teachers"
     critic: ClassVar[Critic] = "student"
     warmup_loss: ClassVar[str | None] = "fidelity"
     warmup_settings: ClassVar[tuple[str, ...]] = ("bn_reduction",)

@@ -15,6 +15,7 @@ from fusion.terms import fidelity
 class DfqNoAdv(Method):
     """What is left of DFQ's settings (docs/methods/dfq_no_adv.md)."""
 
+    title: ClassVar[str] = "DFQ without its adversarial loss, Shi et al., CVPR Workshops 2024"
     warmup_loss: ClassVar[str | None] = "fidelity"
     warmup_settings: ClassVar[tuple[str, ...]] = ("bn_reduction",)
     trains_generators: ClassVar[bool] = False

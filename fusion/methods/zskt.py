@@ -14,6 +14,7 @@ from fusion.terms import adversary
 class Zskt(Judged):
     """Nothing of its own to set (docs/methods/zskt.md)."""
 
+    title: ClassVar[str] = "ZSKT, Micaelli and Storkey, NeurIPS 2019, with several teachers"
     critic: ClassVar[Critic] = "student"
 
     name: Literal["zskt"] = setting("zskt", NAME)

@@ -12,6 +12,7 @@ from fusion.augmentation import Augmentation
 from fusion.compute import Compute
 from fusion.epoch import EpochReport
 from fusion.generator import GeneratorSettings
+from fusion.methods import Dafl, DfqNoAdv
 from fusion.schedule import Schedule
 from fusion.teachers import Teacher, TeacherCard
 from orchestrator import crew
@@ -20,7 +21,7 @@ from orchestrator.distributed import RayEngine
 from orchestrator.engines import Fused, Job
 from orchestrator.local import LocalEngine
 from orchestrator.sections import EngineSettings
-from tests.tiny import SPEC, settings, teacher
+from tests.tiny import SPEC, lively, settings, teacher
 
 pytestmark = pytest.mark.ray
 
@@ -122,6 +123,8 @@ CASES: dict[str, tuple[Job, int]] = {
         ),
         1,
     ),
+    "without assistants": (job([lively(0), lively(1)], method=Dafl()), 2),
+    "frozen generators": (job([lively(0), lively(1)], method=DfqNoAdv()), 2),
     "bfloat16": (job([teacher(0), teacher(1)], compute=Compute(precision="bfloat16")), 1),
     "other options": (
         job(

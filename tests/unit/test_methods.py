@@ -12,7 +12,6 @@ from fusion import algorithm
 from fusion.assembly import FusionSettings, build_party, build_student, student_spec
 from fusion.epoch import EpochReport
 from fusion.methods import METHODS, AnyMethod, Dafl, Dfmf, Dfq, DfqNoAdv, Zskt
-from fusion.networks import ImageSpec
 from fusion.party import Party
 from fusion.student import Student
 from fusion.teachers import Teacher
@@ -20,21 +19,9 @@ from orchestrator.engines import Fused, Job, Weights
 from orchestrator.keeper import Keeper
 from orchestrator.local import LocalEngine
 from orchestrator.snapshot import FRESH, Snapshot
-from tests.tiny import CPU, SPEC, settings, teacher
+from tests.tiny import CPU, SPEC, lively, settings
 
 CHOICES: list[AnyMethod] = [Dfmf(), Dfq(), DfqNoAdv(), Dafl(), Zskt()]
-
-
-def lively(index: int, spec: ImageSpec = SPEC) -> Teacher:
-    """A tiny teacher whose last map is not all zeros: without a BN loss nothing else teaches a generator."""
-    made = teacher(index, spec=spec)
-    draw = torch.Generator().manual_seed(index)
-    centred = {
-        name: 0.4 * torch.rand(value.shape, generator=draw) - 0.2
-        for name, value in made.weights.items()
-        if name.endswith("running_mean")
-    }
-    return dataclasses.replace(made, weights={**made.weights, **centred})
 
 
 def chosen(method: AnyMethod, **changes: object) -> FusionSettings:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from fusion.methods import Dafl
 from fusion.networks import ImageSpec
 from orchestrator import journal, progress
 from orchestrator.card import model_card
@@ -118,7 +119,8 @@ def test_a_partys_class_names_stay_words_in_the_model_card() -> None:
         "status": "finished",
     }
     spec = ImageSpec(size=8, channels=1, classes=names, mean=(0.5,), std=(0.5,))
-    card = model_card("run", "resnet8", spec, summary)
+    card = model_card("run", "resnet8", spec, summary, Dafl.title)
+    assert "without any of\ntheir data\n(DAFL, Chen et al., ICCV 2019, with several teachers)." in card
     shown = card.partition("in this order, are ")[2].partition("\n")[0]
     words = r"golden-retriever, \<script\>x\<\/script\>, \[a\](javascript\:b), \`x\` \| \*\*y\*\*, \# z"
     assert shown == words + ", Łódź, 3.5."
