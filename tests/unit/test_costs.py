@@ -4,6 +4,7 @@ import pytest
 
 from fusion.evaluation import forward_flops
 from fusion.generator import Generator
+from fusion.methods import AnyMethod, Dafl, Dfq, DfqNoAdv
 from fusion.networks import build_network
 from orchestrator.costs import Seconds, count, faster_labelling, iteration_seconds, lanes
 from orchestrator.placement import plan_actors
@@ -40,6 +41,23 @@ def test_the_counts_are_those_of_algorithm_1() -> None:
     assert costs.party_flops[1] == own
     assert costs.image_bytes == union * 64 * 4
     assert costs.label_bytes[0] == union * 4 * (32 * 2 * 2 + 4)
+
+
+def test_a_method_costs_what_it_updates() -> None:
+    image = (1, SPEC.channels, SPEC.size, SPEC.size)
+    s, t = (forward_flops(build_network(name, SPEC), image) for name in ("resnet8-w8", "resnet20"))
+    schedule = settings().schedule
+    g = forward_flops(Generator(settings().generator, SPEC), (1, 8))
+    images = schedule.m_s * 6 * g
+    expected: dict[AnyMethod, float] = {
+        Dfq(): 12 * (3 * g + 2 * t + 2 * s) + images,
+        Dafl(): 12 * (3 * g + 2 * t) + images,
+        DfqNoAdv(): images,
+    }
+    for method, flops in expected.items():
+        costs = count(settings(method=method), SPEC, ["resnet8-w8", "resnet20"])
+        assert costs.party_flops[1] == flops, method
+        assert costs.student_flops == schedule.m_s * 12 * 3 * s
 
 
 @pytest.mark.parametrize(
