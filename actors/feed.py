@@ -35,10 +35,8 @@ class Feed:
     """The parties' images by iteration, as object references, each iteration asked for once.
 
     `prefetch` iterations beyond the one that is wanted are in flight; the first is `first`, and `iterations`
-    is
-    where the run ends. Each group must have begun its session of `sessions` (`PartyWorker.begin`), at
-    `first` or
-    before it.
+    is where the run ends. Each group must have begun its session of `sessions` (`PartyWorker.begin`), at
+    `first` or before it.
     """
 
     def __init__(

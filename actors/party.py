@@ -81,8 +81,7 @@ class PartyWorker:
 
     Nothing can be called before `begin`, which brings everything that is large: Ray does not keep a
     constructor's arguments for a process that it starts again. What is called with another session's number
-    is refused, so that the
-    calls of a student that died change nothing.
+    is refused, so that the calls of a student that died change nothing.
     """
 
     def __init__(self, device: str, threads: int) -> None:
@@ -102,8 +101,7 @@ class PartyWorker:
         verify: bool = False,
     ) -> None:
         """Be the parties `teachers` (by index) of `num_parties`, as `states` say; one that they do not name
-        is a
-        fresh one."""
+        is a fresh one."""
         self._members = {}
         for index, teacher in teachers.items():
             party = build_party(index, num_parties, teacher, settings, self._device)

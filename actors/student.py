@@ -100,10 +100,8 @@ class StudentWorker:
         """Be as `lesson` says; to be called before everything else.
 
         `groups` are handles of `PartyActor`, by the parties that live in them. `teachers` that come with
-        weights
-        label the union here; of cards alone, the parties do (``labelling: parties``), while the student
-        learns
-        from the iteration before.
+        weights label the union here; of cards alone, the parties do (``labelling: parties``), while the
+        student learns from the iteration before.
         """
         state, schedule = lesson["state"], lesson["settings"].schedule
         self._halt = threading.Event()  # This process may have taught another student before.

@@ -4,8 +4,7 @@ is.
     python -m benchmarks.checkpoints --json checkpoints.json
 
 `overhead` is the share of the default interval (`checkpoint.every_minutes`) for which parties and student
-copy
-their state, plus the CPU time of writing and hashing, as if that stood in the way too.
+copy their state, plus the CPU time of writing and hashing, as if that stood in the way too.
 """
 
 import tempfile

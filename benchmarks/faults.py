@@ -3,8 +3,7 @@
     python -m benchmarks.faults --json faults.json
 
 A run that was hit must end by itself (or after `dfmf fuse --resume`, where its driver was hit) with the bits
-of
-one that was not. `--only WORDS` does the rows whose name has these words.
+of one that was not. `--only WORDS` does the rows whose name has these words.
 """
 
 import dataclasses

@@ -3,11 +3,9 @@
     python -m benchmarks.gpu --network resnet18 --size 32 --batch 256 --parties 2 --json gpu.json
 
 The first row is the plain eager float32 loop with contiguous tensors and without TF32. Every other row
-computes the
-same with one thing more. `of the ceiling` is the counted operations a second over those of a bfloat16 matrix
-product, measured in the same run. The JSON's `costs`, of the fastest row, are what `benchmarks.scaling
---costs`
-takes. On a machine without a GPU it runs on the CPU, to be tried out.
+computes the same with one thing more. `of the ceiling` is the counted operations a second over those of a
+bfloat16 matrix product, measured in the same run. The JSON's `costs`, of the fastest row, are what
+`benchmarks.scaling --costs` takes. On a machine without a GPU it runs on the CPU, to be tried out.
 """
 
 import time

@@ -85,9 +85,8 @@ class Injector:
         return told[0] - self.injected[0] if told else None
 
     def recovered(self) -> float:
-        """Seconds from the first harm until the party was restored, or else until the run was further than
-        it had
-        been."""
+        """Seconds from the first harm until the party was restored, or else until the run was further than it
+        had been."""
         harm = self.injected[0]
         restored = [when for when, line in self.lines if when >= harm and "restored from" in line]
         if restored:

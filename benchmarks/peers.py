@@ -5,10 +5,8 @@ pixels.
 
 Images a second of process CPU time times two threads, the unit in which the others were measured on a 2-core
 Xeon at 2.5 GHz, with a generator of the same size (157 million multiply-accumulates an image). A yardstick,
-the
-convolutions of a ResNet-20 forward and backward in eager PyTorch, ran beside theirs (700-810 images/s) and
-runs
-here, so the ratio is corrected for the machine.
+the convolutions of a ResNet-20 forward and backward in eager PyTorch, ran beside theirs (700-810 images/s)
+and runs here, so the ratio is corrected for the machine.
 """
 
 import dataclasses

@@ -3,9 +3,8 @@
     python -m benchmarks.pipeline --network resnet20 --size 32 --iterations 4
 
 Both give the same bits. Iterations a second are counted after the first epoch, so neither start-up nor an
-empty
-pipeline counts. `overhead_fraction` is how much more CPU time Ray's processes take for an iteration than the
-sequential loop with one thread does.
+empty pipeline counts. `overhead_fraction` is how much more CPU time Ray's processes take for an iteration
+than the sequential loop with one thread does.
 """
 
 import os

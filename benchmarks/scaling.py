@@ -4,13 +4,10 @@
     python -m benchmarks.scaling --costs COSTS.json --devices 2 9 101
 
 First the costs of the parts are measured, one thread each, with every core at it. The model,
-`orchestrator.costs`, turns them into
-iterations a second; real runs on Ray say how far it is off. `efficiency` of a real run is the CPU work that
-the
-parts need, over the cores' time that the run took. Then the same model, with a device for the student and the
-others for the parties, for up to 10,000 parties; there `efficiency` is weak scaling: an iteration of one
-party
-over an iteration of K.
+`orchestrator.costs`, turns them into iterations a second; real runs on Ray say how far it is off.
+`efficiency` of a real run is the CPU work that the parts need, over the cores' time that the run took. Then
+the same model, with a device for the student and the others for the parties, for up to 10,000 parties; there
+`efficiency` is weak scaling: an iteration of one party over an iteration of K.
 """
 
 import dataclasses

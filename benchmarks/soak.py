@@ -4,8 +4,7 @@ repeated?
     python -m benchmarks.soak --iterations 1000 --json soak.json
 
 Every iteration of every party carries its number and a checksum, which the student checks (`engine.verify`);
-it
-takes each once and in order, or the run fails.
+it takes each once and in order, or the run fails.
 """
 
 import os

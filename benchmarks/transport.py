@@ -2,9 +2,8 @@
 
     python -m benchmarks.transport --megabytes 31.5
 
-An actor makes arrays of this size, another reads them, as the parties and the student do; the time is that
-of a
-call whose result is read, above that of a call that returns nothing.
+An actor makes arrays of this size, another reads them, as the parties and the student do; the time is that of
+a call whose result is read, above that of a call that returns nothing.
 """
 
 import statistics

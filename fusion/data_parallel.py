@@ -1,8 +1,7 @@
 """A student whose batches are shared out over processes: the same optimisation as in one process.
 
 PyTorch's DistributedDataParallel averages the gradients; BatchNorm statistics are those of the whole union
-batch, as
-they are in one process. The results agree with one process up to rounding, not bit for bit.
+batch, as they are in one process. The results agree with one process up to rounding, not bit for bit.
 """
 
 from typing import Any

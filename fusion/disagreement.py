@@ -14,14 +14,12 @@ from fusion.teachers import Teacher
 INVERSION_STEPS = 40
 FAR_BELOW = 0.2
 """How much less a teacher agrees with its nearest fellow than any other with its own. Three honest teachers
-of
-the digits agreed by 0.27 to 0.45, and by -0.06 to 0.01 with one whose classes were shifted by one."""
+of the digits agreed by 0.27 to 0.45, and by -0.06 to 0.01 with one whose classes were shifted by one."""
 
 
 def synthesise(teacher: Teacher) -> Tensor:
     """Images for which a teacher is sure of one class each and which have its BatchNorm's statistics, found
-    from
-    noise by gradient descent: [IMAGES, channels, size, size] in [0, 1]."""
+    from noise by gradient descent: [IMAGES, channels, size, size] in [0, 1]."""
     watch = BnWatch(frozen(teacher.build()))
     raw = torch.logit(noise_for(teacher).clamp(0.05, 0.95)).requires_grad_()
     targets = torch.arange(IMAGES) % len(teacher.spec.classes)

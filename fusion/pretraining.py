@@ -48,8 +48,7 @@ def train_classifier(
     """Train `network` from scratch: Nesterov SGD with steps in the learning rate, cross-entropy.
 
     `images` are uint8 [count, channels, size, size], `labels` int64 [count]. `name` separates the random
-    streams of
-    classifiers that share a seed. `observe` is called after each epoch with its number, from 0.
+    streams of classifiers that share a seed. `observe` is called after each epoch with its number, from 0.
     """
     with seeded_initialisation(seed, "teacher", name):
         classifier = build_classifier(network, spec)

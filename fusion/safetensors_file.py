@@ -1,8 +1,7 @@
 """Safetensors files of which it is known what they must hold: checked before they are parsed.
 
-The library refuses files whose tensors overlap, leave holes or lie outside of the file. It does take a
-header of 100 MB
-with a million tensors (seconds, gigabytes), the same name twice, and any names, shapes and types.
+The library refuses files whose tensors overlap, leave holes or lie outside of the file. It does take a header
+of 100 MB with a million tensors (seconds, gigabytes), the same name twice, and any names, shapes and types.
 """
 
 import math

@@ -87,8 +87,7 @@ def _normalisation(teacher: Teacher, trace: Sequence[nn.Module]) -> list[Found]:
 
     From its means follows, by least squares, the mean p of the pixels, which must lie in [0, 1]; pixels in
     [0, 1] of mean p deviate by at most sqrt(p (1 - p)) (Bhatia and Davis, 2000), and a weighted sum of them
-    by
-    at most the sum of the weights' magnitudes times that.
+    by at most the sum of the weights' magnitudes times that.
     """
     if len(trace) < 2 or not isinstance(trace[0], nn.Conv2d) or not isinstance(trace[1], _BatchNorm):
         return []

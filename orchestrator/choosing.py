@@ -1,10 +1,8 @@
 """`dfmf choose`: which of several fusions is best, without labelled data.
 
 Each run has been examined on the images of its own generators, and these differ from run to run. So there is
-a
-common exam too: within a seed, where all runs have the same teachers, the held-out images of all generators
-are
-pooled, and every student is compared with the teachers' ensemble on all of them.
+a common exam too: within a seed, where all runs have the same teachers, the held-out images of all generators
+are pooled, and every student is compared with the teachers' ensemble on all of them.
 """
 
 import dataclasses

@@ -18,8 +18,7 @@ _SECTION = re.compile(r"(?<![^ ])[a-z_.]+\.(?=[a-z_]+=)")
 
 def runs_table(records: Sequence[Record], by: str, accuracies: Sequence[float] | None) -> Table:
     """A row a run, the best of each seed first: the criterion that decides and `SHOWN`, and the accuracy
-    where
-    it is known."""
+    where it is known."""
     exam = by.partition("/")[0]
     names = list(dict.fromkeys([by, *(f"{exam}/{name}" for name in SHOWN)]))
     table = Table(box=box.SIMPLE_HEAD)

@@ -67,11 +67,8 @@ def fuse(
     """Fuse the teachers of a configuration into one student.
 
     Teachers that the configuration does not name are pretrained first. Everything goes into one new folder,
-    and a
-    summary is printed at the end. Ctrl-C stops a run and keeps what it has; `--resume FOLDER` goes on with
-    it,
-    to the
-    same bits as if it had not been stopped (RUN is then the folder's own configuration).
+    and a summary is printed at the end. Ctrl-C stops a run and keeps what it has; `--resume FOLDER` goes on
+    with it, to the same bits as if it had not been stopped (RUN is then the folder's own configuration).
     """
     with one_line_errors():
         chosen, changes = _with_resume(run, overrides, resume)
@@ -108,8 +105,7 @@ def submit(
     """Run a fusion as a job on a Ray cluster.
 
     The same as `ray job submit --working-dir . -- python -m orchestrator fuse RUN`, with this code sent
-    along,
-    the size of what is sent checked first, and time to save when the job is stopped.
+    along, the size of what is sent checked first, and time to save when the job is stopped.
     """
     with one_line_errors():
         from orchestrator.submitting import submit as submit_run

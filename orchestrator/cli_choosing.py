@@ -23,8 +23,7 @@ def choose(
     """Choose the best of several fusions without labelled data.
 
     The students answer for synthetic images that they were not trained on. Where the runs have been measured
-    on
-    test images, it is shown how well each criterion would have chosen; the choice itself never sees that.
+    on test images, it is shown how well each criterion would have chosen; the choice itself never sees that.
     """
     with one_line_errors():
         from orchestrator import choosing, choosing_report

@@ -38,9 +38,8 @@ def sweep(
 ) -> None:
     """Run a study: many fusions that differ in a few keys.
 
-    Everything goes into one new folder, each trial into a run's folder of its own. What trials have in
-    common is
-    computed once. Ctrl-C stops; `--resume FOLDER` goes on, and runs nothing again that is finished.
+    Everything goes into one new folder, each trial into a run's folder of its own. What trials have in common
+    is computed once. Ctrl-C stops; `--resume FOLDER` goes on, and runs nothing again that is finished.
     """
     with one_line_errors():
         from orchestrator.sweep import driving

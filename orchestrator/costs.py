@@ -17,9 +17,8 @@ Labelling: TypeAlias = Literal["student", "parties"]
 
 BYTES = 4
 CPU_FLOPS, GPU_FLOPS, STORE_BYTES = 5e10, 2e13, 1e9
-"""Orders of magnitude per second for a choice between two plans, where only their ratio counts: a CPU
-thread, a
-GPU, and an object's way through the object store."""
+"""Orders of magnitude per second for a choice between two plans, where only their ratio counts: a CPU thread,
+a GPU, and an object's way through the object store."""
 MARGIN = 0.9
 """`labelling: parties` has to take less than this share of the other's time to be chosen."""
 

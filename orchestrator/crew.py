@@ -32,8 +32,7 @@ class Crew:
     """Handles of the parties' actors and, unless it has several workers, of the student.
 
     A lost group of parties is restored from the newest snapshot; it then catches up. A lost student is
-    restored
-    from the newest snapshot with all parties.
+    restored from the newest snapshot with all parties.
     """
 
     def __init__(
@@ -80,8 +79,7 @@ class Crew:
         """The results; the watch goes on, and `meanwhile` is called while there are none.
 
         Raises:
-            LOST: an actor is gone.
-            ActorLost, Diverged: see `orchestrator.waiting.get`.
+            LOST: an actor is gone. ActorLost, Diverged: see `orchestrator.waiting.get`.
         """
         pending = calls if isinstance(calls, list) else [calls]
         while ray.wait(pending, num_returns=len(pending), timeout=POLL_SECONDS)[1]:

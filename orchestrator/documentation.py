@@ -26,7 +26,9 @@ This page is made by `python -m orchestrator.documentation`; a test holds it aga
 
 def configuration_page() -> str:
     """The whole page as Markdown."""
-    rows = [f"| `{key}` | `{default}` | {text} |" for key, default, text in _rows(RunConfig, "")]
+    rows = [
+        f"| `{key}` | `{default}` | {' '.join(text.split())} |" for key, default, text in _rows(RunConfig, "")
+    ]
     return "\n".join([HEAD, "| key | default | meaning |", "|---|---|---|", *rows]) + "\n"
 
 

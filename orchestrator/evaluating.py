@@ -18,8 +18,7 @@ def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[st
     """Scores of the classifier at `target`, a run's folder or a .safetensors file.
 
     The evaluation images are those of `config` (a YAML file or preset), by default of the run's own
-    configuration.
-    For a run's folder the teachers, their ensemble and the gold standard are measured too.
+    configuration. For a run's folder the teachers, their ensemble and the gold standard are measured too.
 
     Raises:
         UserError: nothing to evaluate, or nothing to evaluate on.

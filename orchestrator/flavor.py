@@ -2,8 +2,7 @@
 signature, and no pickle.
 
 ``mlflow.pyfunc.load_model`` and ``load_student`` both read it; the former runs this module's `_load_pyfunc`
-and no
-code from the model.
+and no code from the model.
 """
 
 from pathlib import Path

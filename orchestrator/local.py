@@ -47,8 +47,7 @@ class LocalEngine:
         Raises:
             Diverged: its numbers are no good.
             KeyboardInterrupt: it was to stop; the snapshot of the last iteration has been kept, if that was
-            over
-            in time.
+            over in time.
         """
         run = _Run(job, observer, self._device)
         with job.stopping.deferred():

@@ -14,8 +14,7 @@ from orchestrator.teachers import check_teachers
 
 def read_all(arguments: Sequence[str], registry: str | None = None) -> list[Teacher]:
     """The classifiers that the arguments name: each a source, and after it KEY=VALUE of what has to be said
-    of
-    it.
+    of it.
 
     Raises:
         UserError: one is none, or they could not be fused with each other.

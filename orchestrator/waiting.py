@@ -43,8 +43,7 @@ def get(calls: Any) -> Any:
 
 class Watch:
     """Looks after actors that Ray takes for alive: one that does not answer, or is at work and gets nowhere,
-    is
-    killed, whereupon Ray starts it again.
+    is killed, whereupon Ray starts it again.
 
     Ray itself notices when a process dies, but not when it is frozen.
     """

@@ -32,9 +32,8 @@ class WarmUp:
             self._start_from(members, start)
 
     def run(self, again: bool) -> None:
-        """Until all are warm; then what there is to say of it, unless this is done `again` for a student
-        that was
-        lost."""
+        """Until all are warm; then what there is to say of it, unless this is done `again` for a student that
+        was lost."""
         while heads := {members: calls[0] for members, calls in self._calls.items() if calls}:
             ready = self._crew.first([call for _, call, _ in heads.values()])
             for members, (done, call, snapshot) in heads.items():

@@ -138,8 +138,7 @@ def on_actors() -> list[Case]:
 @contextlib.contextmanager
 def two_nodes() -> Iterator[Callable[[bool], None]]:
     """A cluster whose second node holds the parties; what is given removes it (True: as a machine that is
-    given
-    notice, False: without a word)."""
+    given notice, False: without a word)."""
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "resources": {"head": 1}})

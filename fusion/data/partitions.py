@@ -20,8 +20,7 @@ def imbalanced(
     """Party k gets the share p of each class in the k-th block of classes and q of every other, p / q = r.
 
     p + (K - 1) q = 1. A class's counts differ from the exact shares by less than one. Blocks are runs of
-    classes of
-    equal length up to one; r = 1 is a balanced split.
+    classes of equal length up to one; r = 1 is a balanced split.
 
     Raises:
         ValueError: r < 1, or fewer classes than parties while r > 1.

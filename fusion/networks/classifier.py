@@ -52,10 +52,8 @@ class Classifier(nn.Module):
     """A network that normalises for itself.
 
     Images live in one common space, in which real pixels lie in [0, 1]; networks trained with different mean
-    and
-    standard deviation can therefore look at the same images. Only `network` has state: mean and deviation
-    stand in
-    the classifier's card.
+    and standard deviation can therefore look at the same images. Only `network` has state: mean and deviation
+    stand in the classifier's card.
     """
 
     mean: Tensor

@@ -65,8 +65,7 @@ def build_unfilled(name: str, spec: "ImageSpec") -> nn.Module:
     """The network as its library makes it, but with its parameters on the meta device, for weights that come.
 
     Its buffers are real: those that no state dict holds would else have no values. The global stream of
-    random
-    numbers stays where it is.
+    random numbers stays where it is.
     """
 
     def to_meta(_module: nn.Module, _name: str, parameter: nn.Parameter | None) -> Any:

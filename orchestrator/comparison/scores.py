@@ -1,6 +1,5 @@
 """Results of the last epoch: by class and by party's classes (supplement, Figs. 2 and 3), against the time,
-and
-all parameters of all runs at once."""
+and all parameters of all runs at once."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -17,8 +17,7 @@ def absolute(config: RunConfig) -> RunConfig:
 
     Raises:
         UserError: there is no such version; or nobody says where, but the environment, which trials' store
-        would
-        hide.
+        would hide.
     """
     sources = [one.source for one in config.teachers or ()]
     if config.tracking.enabled and config.tracking.uri is None and any(map(is_registered, sources)):

@@ -1,6 +1,5 @@
 """A registry on a real MLflow server: two parties register from processes of their own, the owner fuses what
-they
-offer, and the result is back in the registry."""
+they offer, and the result is back in the registry."""
 
 import json
 import os

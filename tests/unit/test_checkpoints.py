@@ -184,7 +184,7 @@ def test_a_saver_that_is_killed_at_random_loses_nothing_that_was_saved(tmp_path:
     draw, newest, half = random.Random(3), 0, 0
     processes = multiprocessing.get_context("fork")
     for _ in range(20):
-        saved = processes.Value("q", -1)
+        saved = processes.Value("q", -1, lock=False)  # A killed process would keep the lock.
         saver = processes.Process(target=save_for_ever, args=(tmp_path / "c", saved))
         saver.start()
         while saved.value < 0:
