@@ -112,14 +112,14 @@ def export(
         str, typer.Argument(help="A run's folder, or a .safetensors file.", show_default=False)
     ],
     form: Annotated[
-        Literal["safetensors", "torch-export"], typer.Option("--format", help="What to write.")
+        Literal["safetensors", "torch-export", "onnx"], typer.Option("--format", help="What to write.")
     ] = "torch-export",
     to: Annotated[Path | None, typer.Option("--to", help="The file to write.")] = None,
 ) -> None:
     """Write a student for other programs, checked against it on random images.
 
-    torch-export: images [N, channels, size, size] in [0, 1] to logits, for `torch.export.load`, which trusts
-    the file.
+    torch-export and onnx: images [N, channels, size, size] in [0, 1] to logits. `torch.export.load` trusts
+    the file that it reads.
     """
     with one_line_errors():
         from orchestrator.exporting import export as write

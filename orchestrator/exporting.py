@@ -1,8 +1,9 @@
 """A fused student in the forms that other programs read, each checked against the student itself."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,8 @@ from orchestrator.errors import UserError, user_error
 from orchestrator.evaluating import load_classifier
 from orchestrator.recording import STUDENT
 
-Format: TypeAlias = Literal["safetensors", "torch-export"]
-SUFFIXES: dict[Format, str] = {"safetensors": SUFFIX, "torch-export": ".pt2"}
+Format: TypeAlias = Literal["safetensors", "torch-export", "onnx"]
+SUFFIXES: dict[Format, str] = {"safetensors": SUFFIX, "torch-export": ".pt2", "onnx": ".onnx"}
 TOLERANCE = 1e-5
 """Of the largest logit: compilers may order sums differently, which moves float32 by a few 1e-7 a layer."""
 BATCHES = (1, 16)
@@ -39,7 +40,7 @@ def export(target: str, form: Format, to: Path | None = None) -> str:
 
     Raises:
         UserError: there is none, the file is there already, cannot be written, or says other things than the
-        student.
+        student; or the format's libraries are not installed.
     """
     path = Path(target)
     source = path / STUDENT if path.is_dir() else path
@@ -57,9 +58,9 @@ def export(target: str, form: Format, to: Path | None = None) -> str:
             save_teacher(teacher, to)
             difference = _difference(eager, _Logits(load_classifier(to).build()).eval(), batches)
         else:
-            program = _program(eager, batches[-1])
-            difference = _difference(eager, program.module(), batches)
-            to.write_bytes(_bytes(program))
+            content, exported = (_onnx if form == "onnx" else _program)(eager, batches[-1])
+            difference = _difference(eager, exported, batches)
+            to.write_bytes(content)
     except OSError as error:
         raise user_error(f"{to}: {error.strerror}") from error
     if difference > TOLERANCE:
@@ -68,8 +69,7 @@ def export(target: str, form: Format, to: Path | None = None) -> str:
             card_path(to).unlink()
         raise UserError(
             f"{to}: was not kept: its logits differ from the student's by {difference:.1e} of the largest "
-            f"one "
-            f"(at most {TOLERANCE:.0e})"
+            f"one (at most {TOLERANCE:.0e})"
         )
     return (
         f"wrote {to}; on random images its logits differ by at most {difference:.1e} of the largest one from "
@@ -77,17 +77,39 @@ def export(target: str, form: Format, to: Path | None = None) -> str:
     )
 
 
-def _program(eager: nn.Module, images: Tensor) -> Any:
-    """For any number of images."""
-    batch = torch.export.Dim("batch", min=1)
-    return torch.export.export(eager, (images,), dynamic_shapes={"images": {0: batch}})
+_Exported: TypeAlias = tuple[bytes, Callable[[Tensor], Tensor]]
+"""What is written, and what it says of images."""
 
 
-def _bytes(program: Any) -> bytes:
-    """As a file, which is so written by ourselves and fails as any other."""
+def _program(eager: nn.Module, images: Tensor) -> _Exported:
+    program = torch.export.export(eager, (images,), dynamic_shapes=_any_number())
     file = io.BytesIO()
     torch.export.save(program, file)
-    return file.getvalue()
+    return file.getvalue(), program.module()
+
+
+def _onnx(eager: nn.Module, images: Tensor) -> _Exported:
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401 - The exporter needs it.
+    except ImportError as error:
+        raise UserError(f"--format onnx: {error.name} is not installed: pip install 'dfmf[onnx]'") from error
+    program = torch.onnx.export(
+        eager,
+        (images,),
+        dynamic_shapes=_any_number(),
+        input_names=["images"],
+        output_names=["logits"],
+        verbose=False,
+    )
+    assert program is not None
+    content = program.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return content, lambda batch: torch.from_numpy(session.run(["logits"], {"images": batch.numpy()})[0])
+
+
+def _any_number() -> dict[str, dict[int, torch.export.Dim]]:
+    return {"images": {0: torch.export.Dim("batch", min=1)}}
 
 
 def _images(teacher: Teacher, count: int) -> Tensor:
@@ -96,7 +118,7 @@ def _images(teacher: Teacher, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def _difference(eager: nn.Module, other: nn.Module, batches: list[Tensor]) -> float:
+def _difference(eager: nn.Module, other: Callable[[Tensor], Tensor], batches: list[Tensor]) -> float:
     worst = 0.0
     for images in batches:
         expected = eager(images)

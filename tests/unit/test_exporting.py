@@ -1,7 +1,9 @@
 """Exports say what the student says, for any number of images, and nothing is overwritten."""
 
+import sys
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -9,7 +11,7 @@ from typer.testing import CliRunner
 from fusion.teachers import load_teacher, save_teacher
 from orchestrator import exporting
 from orchestrator.cli import app
-from tests.tiny import teacher
+from tests.tiny import lively
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -20,7 +22,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    save_teacher(teacher(), tmp_path / "student.safetensors")
+    save_teacher(lively(0), tmp_path / "student.safetensors")
     return tmp_path
 
 
@@ -31,7 +33,7 @@ def test_torch_export_is_read_back_and_says_the_same(folder: Path) -> None:
     for count in (1, 3):
         images = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
-            torch.testing.assert_close(program.module()(images), teacher().build()(images).logits)
+            torch.testing.assert_close(program.module()(images), lively(0).build()(images).logits)
     assert run(str(folder), "--format", "torch-export")[0] == 2
     assert "is there already" in run(str(folder), "--format", "torch-export")[1]
 
@@ -39,7 +41,30 @@ def test_torch_export_is_read_back_and_says_the_same(folder: Path) -> None:
 def test_safetensors_is_a_teacher_again(folder: Path) -> None:
     to = folder / "x.safetensors"
     assert run(str(folder / "student.safetensors"), "--format", "safetensors", "--to", str(to))[0] == 0
-    assert all(torch.equal(load_teacher(to).weights[name], one) for name, one in teacher().weights.items())
+    assert all(torch.equal(load_teacher(to).weights[name], one) for name, one in lively(0).weights.items())
+
+
+def test_onnx_says_the_same_of_any_number_of_images(folder: Path) -> None:
+    code, said = run(str(folder), "--format", "onnx")
+    assert (code, "tolerance 1e-05" in said) == (0, True)
+    session = onnxruntime.InferenceSession(folder / "exported-student.onnx")
+    assert [(one.name, one.shape) for one in session.get_inputs()] == [("images", ["batch", 1, 8, 8])]
+    for count in (1, 3):
+        images = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+        (logits,) = session.run(["logits"], {"images": images.numpy()})
+        with torch.no_grad():
+            expected = lively(0).build()(images).logits
+        assert expected.std() > 0
+        torch.testing.assert_close(torch.from_numpy(logits), expected)
+
+
+def test_a_missing_library_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, said = run(str(folder), "--format", "onnx")
+    assert (code, said.strip()) == (
+        2,
+        "--format onnx: onnxruntime is not installed: pip install 'dfmf[onnx]'",
+    )
 
 
 def test_what_says_other_things_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
