@@ -104,8 +104,8 @@ def hit(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], list[int]]:
         begin, act = kind.begin_iteration, getattr(kind, method)
         seeds: list[int] = []
 
-        def begun(self: Any, iteration: int) -> None:
-            begin(self, iteration)
+        def begun(self: Any, iteration: int, *critic: Any) -> None:
+            begin(self, iteration, *critic)
             self.hit_now = iteration == HIT and getattr(self, "index", index) == index and len(seeds) < times
 
         def acted(self: Any, *arguments: Any) -> Any:
