@@ -42,10 +42,17 @@ def register_student(
         if one.run_id == run_id:
             return f"{SCHEME}{name}/{one.version}"
     weights = folder / "student.safetensors"
-    kept = [{key: one[key] for key in KEPT if key in one} for one in teachers]
     tags = tags_of(load_teacher(weights), weights, "student") | {
         "dfmf.run": run_id,
-        "dfmf.teachers": json.dumps(kept)[:MAX_TAG_LENGTH],
+        "dfmf.teachers": _as_tag(teachers),
     }
     model = logged_student(client, run_id)
     return f"{SCHEME}{name}/{add_version(client, name, model, run_id, tags)}"
+
+
+def _as_tag(teachers: list[dict[str, Any]]) -> str:
+    """As many of them as a tag takes; the run's summary has all."""
+    kept = [{key: one[key] for key in KEPT if key in one} for one in teachers]
+    while len(text := json.dumps(kept)) > MAX_TAG_LENGTH:
+        kept.pop()
+    return text

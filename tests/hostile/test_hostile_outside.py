@@ -16,7 +16,7 @@ from tests.hostile.making import MARKER, weights
 from tests.hostile.outside import GIVEN, OUTSIDE, written
 from tests.hostile.test_hostile import MEMORY, MESSAGE
 
-SECONDS = 3.0
+SECONDS = 10.0
 """To find the architecture that fits best takes most of them."""
 
 

@@ -139,12 +139,19 @@ def test_asha_stops_poor_trials_early(tmp_path: Path) -> None:
     assert states[1e-7] == states[1e-8] == "stopped early"
 
 
-def test_optuna_draws_points_and_gives_each_to_all_seeds(tmp_path: Path) -> None:
+def test_optuna_draws_points_and_gives_each_to_all_seeds_also_after_a_kill(tmp_path: Path) -> None:
     space = {"parameters": {"method.alpha": {"grid": [0.1], "range": [0.01, 1], "scale": "log"}}, "seeds": 2}
     files(tmp_path, space)
     driver = sweep(tmp_path, "--search", "optuna", "--samples", "2")
-    code, _, errors = driver.end(seconds=900)
+    driver.wait_until(lambda: any(one["status"] == "finished" for one in rows(tmp_path).values()))
+    driver.end(signal.SIGKILL)
+    drawn = {name: one["parameters"] for name, one in rows(tmp_path).items()}
+    code, _, errors = Driver(tmp_path, "--resume", str(tmp_path / "runs/sweep"), command="sweep").end(
+        seconds=900
+    )
     assert code == 0, errors
+    assert {one["status"] for one in rows(tmp_path).values()} == {"finished"}
+    assert {name: one["parameters"] for name, one in rows(tmp_path).items() if name in drawn} == drawn
     values = [(one["parameters"]["method.alpha"], one["seed"]) for one in rows(tmp_path).values()]
     assert len(values) == 4
     assert len({alpha for alpha, _ in values}) == 2

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from fusion.teachers import save_teacher
 from orchestrator.cli import app
 from orchestrator.errors import UserError
+from orchestrator.lineage import _as_tag
 from orchestrator.loading import parse_config
 from orchestrator.running import fuse
 from orchestrator.sending import read_note, write_note
@@ -166,3 +167,10 @@ def test_what_is_not_logged_is_not_registered() -> None:
         parse_config(tiny_run(tracking={"enabled": False, "register_as": "a"}), "test")
     with pytest.raises(UserError, match=r"tracking\.register_as: "):
         parse_config(tiny_run(tracking={"register_as": "a/b"}), "test")
+
+
+def test_a_tag_of_many_teachers_has_as_many_as_it_takes() -> None:
+    many = [{"name": f"party-{index}", "sha256": "0" * 64, "accuracy": 1.0} for index in range(200)]
+    told = json.loads(_as_tag(many))
+    assert 30 < len(told) < 200
+    assert told[1] == {"name": "party-1", "sha256": "0" * 64}
