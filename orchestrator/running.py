@@ -17,7 +17,6 @@ from rich.console import Console
 from fusion.teachers import TeacherCard
 from orchestrator import shipping
 from orchestrator.config import RunConfig
-from orchestrator.distributed import ray_engine
 from orchestrator.engines import Engine
 from orchestrator.environment import git_commit
 from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
@@ -214,6 +213,8 @@ def _open_engine(config: RunConfig, say: Callable[[str], None]) -> Iterator[Engi
     if config.engine.mode == "local":
         yield LocalEngine(config.engine.threads)
     else:
+        from orchestrator.distributed import ray_engine  # Imports Ray, which takes a second.
+
         with ray_engine(config.engine, config.num_parties, say) as engine:
             yield engine
 

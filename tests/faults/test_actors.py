@@ -1,6 +1,7 @@
 """Actors that die or freeze in mid-run: the run ends by itself, with the bits of one that nothing befell."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,13 +9,12 @@ import torch
 
 from benchmarks.injection import Harm, Injector, freeze, kill
 from fusion.schedule import Schedule
-from orchestrator.cluster import placed
-from orchestrator.distributed import RayEngine
 from orchestrator.engines import Fused, Job
 from orchestrator.keeper import Keeper
 from orchestrator.local import LocalEngine
 from orchestrator.sections import EngineSettings
 from orchestrator.waiting import ActorLost
+from tests.engines import KeptEngine, kept_engine
 from tests.tiny import settings, teacher
 
 pytestmark = pytest.mark.ray
@@ -42,14 +42,19 @@ def undisturbed() -> tuple[dict[str, torch.Tensor], Injector]:
     return tensors(LocalEngine(threads=1).fuse(JOB, listener)), listener
 
 
+@pytest.fixture(scope="module")
+def kept(ray_cluster: None) -> Iterator[KeptEngine]:
+    with kept_engine() as engine:
+        yield engine
+
+
 def disturbed(
-    harms: dict[tuple[str, int], Harm], every: int | None = 4, **engine: Any
+    kept: KeptEngine, harms: dict[tuple[str, int], Harm], every: int | None = 4, **engine: Any
 ) -> tuple[dict[str, torch.Tensor], Injector]:
     chosen = EngineSettings(party_actors=2, **engine)
     injector = Injector(harms)
     job = dataclasses.replace(JOB, keeper=Keeper(iterations=every, say=injector.said))
-    with placed(2, chosen, injector.said) as (plan, group):
-        fused = RayEngine(chosen, plan, group).fuse(job, injector)
+    fused = kept.fuse(job, chosen, injector)
     assert injector.harms == {}, "no harm was done"
     return tensors(fused), injector
 
@@ -76,10 +81,10 @@ CASES: dict[str, tuple[dict[tuple[str, int], Harm], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_was_hit_ends_with_the_bits_of_one_that_was_not(
-    case: str, undisturbed: tuple[dict[str, torch.Tensor], Injector], ray_cluster: None
+    case: str, undisturbed: tuple[dict[str, torch.Tensor], Injector], kept: KeptEngine
 ) -> None:
     harms, engine = CASES[case]
-    found, injector = disturbed(harms, **engine)
+    found, injector = disturbed(kept, harms, **engine)
     expected, listener = undisturbed
     assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
     assert "restart 1 of at most 10" in injector.text()
@@ -89,6 +94,6 @@ def test_a_run_that_was_hit_ends_with_the_bits_of_one_that_was_not(
         assert (mine.epoch, terms) == (theirs.epoch, theirs.metrics)
 
 
-def test_an_actor_that_dies_too_often_ends_the_run(ray_cluster: None) -> None:
+def test_an_actor_that_dies_too_often_ends_the_run(kept: KeptEngine) -> None:
     with pytest.raises(ActorLost, match=r"party-\d failed: .*restarted 0 times \(engine.restarts\)"):
-        disturbed({("fusion", 2): kill(PARTY)}, restarts=0)
+        disturbed(kept, {("fusion", 2): kill(PARTY)}, restarts=0)

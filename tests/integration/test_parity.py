@@ -1,7 +1,7 @@
 """The distributed run equals Algorithm 1 bit for bit, and the test notices when it does not."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,11 +16,10 @@ from fusion.methods import Dafl, DfqNoAdv
 from fusion.schedule import Schedule
 from fusion.teachers import Teacher, TeacherCard
 from orchestrator import crew
-from orchestrator.cluster import placed
-from orchestrator.distributed import RayEngine
 from orchestrator.engines import Fused, Job
 from orchestrator.local import LocalEngine
 from orchestrator.sections import EngineSettings
+from tests.engines import KeptEngine, kept_engine
 from tests.tiny import SPEC, lively, settings, teacher
 
 pytestmark = pytest.mark.ray
@@ -41,10 +40,15 @@ class Listener:
     def student(self, weights: Any, iterations: int) -> None: ...
 
 
-def on_ray(job: Job, prefetch: int = 1, **engine_changes: Any) -> tuple[Fused, Listener]:
+@pytest.fixture(scope="module")
+def kept(ray_cluster: None) -> Iterator[KeptEngine]:
+    with kept_engine() as engine:
+        yield engine
+
+
+def on_ray(kept: KeptEngine, job: Job, prefetch: int = 1, **engine_changes: Any) -> tuple[Fused, Listener]:
     engine, listener = EngineSettings(prefetch=prefetch, **engine_changes), Listener()
-    with placed(len(job.teachers), engine, listener.said) as (plan, group):
-        return RayEngine(engine, plan, group).fuse(job, listener), listener
+    return kept.fuse(job, engine, listener), listener
 
 
 def locally(job: Job) -> tuple[Fused, Listener]:
@@ -138,10 +142,12 @@ CASES: dict[str, tuple[Job, int]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_ray_gives_the_bits_of_algorithm_1(case: str, ray_cluster: None) -> None:
+@pytest.mark.parametrize(
+    "case", sorted(CASES, key=lambda case: (CASES[case][1], len(CASES[case][0].teachers)))
+)
+def test_ray_gives_the_bits_of_algorithm_1(case: str, kept: KeptEngine) -> None:
     todo, prefetch = CASES[case]
-    (ours, heard), (reference, expected) = on_ray(todo, prefetch), locally(todo)
+    (ours, heard), (reference, expected) = on_ray(kept, todo, prefetch), locally(todo)
     assert different(ours, reference) == []
     assert ours.iterations == reference.iterations == todo.settings.schedule.iterations
     # Not only the weights: every loss term of every epoch too, and the images a person looks at.
@@ -156,26 +162,26 @@ def test_ray_gives_the_bits_of_algorithm_1(case: str, ray_cluster: None) -> None
     ("case", "engine"),
     [
         ("three parties", {"labelling": "parties"}),
-        ("three parties", {"labelling": "parties", "prefetch": 0, "party_actors": 1}),
-        ("three parties", {"labelling": "student", "party_actors": 3}),
-        ("heterogeneous", {"labelling": "parties", "prefetch": 2, "party_actors": 2}),
-        ("colour images", {"labelling": "parties"}),
         ("overlapping classes", {"labelling": "parties"}),
+        ("colour images", {"labelling": "parties"}),
         ("confidence", {"labelling": "parties"}),
-        ("overlapping classes and confidence", {"labelling": "parties", "prefetch": 2, "party_actors": 1}),
-        ("some teachers a batch", {"labelling": "student"}),
-        ("some teachers a batch", {"labelling": "parties", "prefetch": 3}),
+        ("three parties", {"labelling": "parties", "prefetch": 0, "party_actors": 1}),
+        ("overlapping classes and confidence", {"labelling": "parties", "prefetch": 0, "party_actors": 1}),
+        ("heterogeneous", {"labelling": "parties", "prefetch": 2, "party_actors": 2}),
+        ("some teachers a batch", {"labelling": "parties", "prefetch": 2, "party_actors": 2}),
+        ("three parties", {"labelling": "student", "party_actors": 3}),
+        ("some teachers a batch", {"labelling": "student", "party_actors": 3}),
     ],
 )
 def test_who_labels_and_who_lives_where_changes_no_bit(
-    case: str, engine: dict[str, Any], ray_cluster: None
+    case: str, engine: dict[str, Any], kept: KeptEngine
 ) -> None:
     todo = CASES[case][0]
-    assert different(on_ray(todo, **engine)[0], locally(todo)[0]) == []
+    assert different(on_ray(kept, todo, **engine)[0], locally(todo)[0]) == []
 
 
 def test_where_the_parties_label_the_student_is_given_no_weights(
-    monkeypatch: pytest.MonkeyPatch, ray_cluster: None
+    monkeypatch: pytest.MonkeyPatch, kept: KeptEngine
 ) -> None:
     given: dict[str, list[TeacherCard]] = {}
     original = crew.Crew.__init__
@@ -186,10 +192,10 @@ def test_where_the_parties_label_the_student_is_given_no_weights(
 
     monkeypatch.setattr(crew.Crew, "__init__", noted)
     todo = CASES["two parties"][0]
-    on_ray(todo, labelling="parties")
+    on_ray(kept, todo, labelling="parties")
     assert [type(one) for one in given["student"]] == [TeacherCard, TeacherCard]
     assert not any(torch.is_tensor(value) for one in given["student"] for value in vars(one).values())
-    on_ray(todo, labelling="student")
+    on_ray(kept, todo, labelling="student")
     assert [type(one) for one in given["student"]] == [Teacher, Teacher]
 
 
@@ -213,13 +219,13 @@ def more_student_updates(changed: Schedule) -> Schedule:
         ("order of the parties", job([teacher(1, name="party-0"), teacher(0, name="party-1")])),
     ],
 )
-def test_a_disturbed_run_has_other_bits(what: str, disturbed: Job, ray_cluster: None) -> None:
-    changed = different(on_ray(disturbed)[0], locally(CASES["two parties"][0])[0])
+def test_a_disturbed_run_has_other_bits(what: str, disturbed: Job, kept: KeptEngine) -> None:
+    changed = different(on_ray(kept, disturbed)[0], locally(CASES["two parties"][0])[0])
     assert any(name.startswith("student/") for name in changed), f"{what} made no difference"
 
 
 def test_a_disturbed_order_within_an_iteration_has_other_bits(
-    monkeypatch: pytest.MonkeyPatch, ray_cluster: None
+    monkeypatch: pytest.MonkeyPatch, kept: KeptEngine
 ) -> None:
     """Assistants before generators: the same updates, the same seeds, another order."""
     original: Callable[[fusion.party.Party], None] = fusion.party.Party.update_generator
@@ -238,4 +244,4 @@ def test_a_disturbed_order_within_an_iteration_has_other_bits(
     monkeypatch.setattr(fusion.party.Party, "update_assistant", first_assistant)
     disturbed = locally(CASES["two parties"][0])[0]
     monkeypatch.undo()
-    assert different(on_ray(CASES["two parties"][0])[0], disturbed) != []
+    assert different(on_ray(kept, CASES["two parties"][0])[0], disturbed) != []
