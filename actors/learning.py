@@ -10,6 +10,7 @@ import ray
 
 from actors.feed import Members, Source
 from actors.party import Iteration
+from actors.process import as_arrays
 from actors.repairs import LOST, Halted
 from actors.union import LabelledByParties, LabelledHere, unite
 from fusion.data.labelled import LabelledImages
@@ -70,15 +71,27 @@ class Learning:
         self._limits = limits
         self._halt = halt
         self._rank, self._world = rank, world
+        lag = student.method.lag
+        self._judges = lag is not None
+        for had, network in student.critics.past.items():
+            source.learnt(had, as_arrays(network))
         self._ahead: tuple[Batches, list[dict[str, float]]] | None = None
         # Worth it where the parties label meanwhile, or a copy to the device can run beside the updates.
-        self._looks_ahead = prefetch > 0 and (not student.teachers or student.device.type == "cuda")
+        ahead = prefetch if lag is None else lag
+        self._looks_ahead = ahead > 0 and (not student.teachers or student.device.type == "cuda")
+
+    def ask(self) -> None:
+        """Have the parties at work for the next iteration, and those after it: to be called before it."""
+        if self._judges:
+            self._source.learnt(self.done, as_arrays(self._student.classifier.network.state_dict()))
+        self._source.request(self.done)
 
     def iteration(self) -> None:
-        """The next iteration.
+        """The next iteration, which was asked for.
 
         Raises:
-            Halted: the run is to stop, and this iteration would have had to wait (`torn`: in its middle).
+            Halted: the run is to stop, and this iteration would have had to wait (`torn`: in its middle);
+                where the student is the critic, for a party that is lost.
             Diverged: its numbers are no good.
         """
         iteration = self.done
@@ -118,10 +131,7 @@ class Learning:
     def _next(self, iteration: int) -> tuple[Batches, list[dict[str, float]]]:
         """The union of `iteration` and its parties' metrics; here already if the parties were fast enough."""
         ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            return ahead
-        self._source.request(iteration)
-        return self._bring(iteration)
+        return ahead if ahead is not None else self._bring(iteration)
 
     def _look_ahead(self, iteration: int) -> None:
         """Bring the next iteration's images here, or send them to be labelled, once the parties have made
@@ -158,7 +168,7 @@ class Learning:
         while missing := [one for one in self._groups if one not in arrived]:
             calls = self._source.calls(iteration)
             ready = ray.wait([calls[one] for one in missing], num_returns=len(missing), timeout=0.5)[0]
-            if self._halt.is_set() and not ready:
+            if self._halt.is_set() and not ready and not self._judges:
                 raise Halted
             for members in [one for one in missing if calls[one] in ready]:
                 try:

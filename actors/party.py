@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from actors.process import Arrays, as_tensor, to_arrays, to_tensors, use_device
 from fusion.assembly import FusionSettings, build_party
+from fusion.critics import Weights
 from fusion.epoch import to_uint8
+from fusion.networks import ImageSpec
 from fusion.party import Party
 from fusion.teachers import Teacher
 
@@ -68,16 +70,16 @@ class _Member:
             self.party.warm_up_step(step)
             self.warmup_steps = step + 1
 
-    def step(self) -> torch.Tensor:
+    def step(self, critic: Weights | None = None) -> torch.Tensor:
         """The next iteration of the main phase."""
-        images = self.party.step(self.iterations)
+        images = self.party.step(self.iterations, critic)
         self.iterations += 1
         return images
 
 
 class PartyWorker:
     """Some of a run's parties. They run ahead of the student as far as they are asked to: they never look at
-    it.
+    it, unless it is their critic, whose weights then come with each iteration.
 
     Nothing can be called before `begin`, which brings everything that is large: Ray does not keep a
     constructor's arguments for a process that it starts again. What is called with another session's number
@@ -98,13 +100,14 @@ class PartyWorker:
         num_parties: int,
         settings: FusionSettings,
         states: Mapping[int, PartyState],
+        student: ImageSpec,
         verify: bool = False,
     ) -> None:
         """Be the parties `teachers` (by index) of `num_parties`, as `states` say; one that they do not name
-        is a fresh one."""
+        is a fresh one. `student` is what the student takes and knows."""
         self._members = {}
         for index, teacher in teachers.items():
-            party = build_party(index, num_parties, teacher, settings, self._device)
+            party = build_party(index, num_parties, teacher, settings, self._device, student)
             self._members[index] = _Member(party)
             if index in states:
                 party.restore(to_tensors(states[index]["state"]))
@@ -121,11 +124,14 @@ class PartyWorker:
                 member.warm_up(stop)
             return self._take_metrics()
 
-    def step(self, session: int, iteration: int) -> Iteration:
-        """Iteration `iteration` of the main phase; they must be asked for in order."""
+    def step(self, session: int, iteration: int, critic: Arrays | None = None) -> Iteration:
+        """Iteration `iteration` of the main phase; they must be asked for in order. `critic` is the student's
+        network, where it judges."""
         with self._at_work(session):
-            assert all(member.iterations == iteration for member in self._members.values())
-            images = torch.cat([member.step() for member in self._members.values()], dim=1).cpu().numpy()
+            members = self._members.values()
+            assert all(member.iterations == iteration for member in members)
+            judge = None if critic is None else {name: as_tensor(array) for name, array in critic.items()}
+            images = torch.cat([member.step(judge) for member in members], dim=1).cpu().numpy()
             return {
                 "iteration": iteration,
                 "images": images,
@@ -134,7 +140,8 @@ class PartyWorker:
             }
 
     def replay(self, session: int, stop: int) -> None:
-        """Everything up to the end of iteration `stop - 1`, whose images are there already."""
+        """Everything up to the end of iteration `stop - 1`, whose images are there already. Where the student
+        is the critic only the warm-up can be done again: what it was in each iteration is gone."""
         with self._at_work(session):
             for member in self._members.values():
                 member.warm_up(self._schedule.warmup_steps)

@@ -20,10 +20,12 @@ def use_device(device: str, threads: int) -> torch.device:
 
 def to_arrays(modules: Mapping[str, nn.Module]) -> dict[str, Arrays]:
     """Each module's state as NumPy arrays, which the object store shares without copying."""
-    return {
-        role: {name: tensor.detach().cpu().numpy().copy() for name, tensor in module.state_dict().items()}
-        for role, module in modules.items()
-    }
+    return {role: as_arrays(module.state_dict()) for role, module in modules.items()}
+
+
+def as_arrays(state: Mapping[str, Tensor]) -> Arrays:
+    """The copy of one state."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in state.items()}
 
 
 def to_tensors(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Tensor]:

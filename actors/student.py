@@ -120,6 +120,7 @@ class StudentWorker:
             first,
             schedule.iterations,
             Interval(*lesson["every"]),
+            lesson["settings"].method.lag,
         )
         self._learning = Learning(
             self._student,
@@ -142,7 +143,9 @@ class StudentWorker:
         assert self._learning is not None
         try:
             while self._learning.done < (epoch + 1) * self._student.schedule.iterations_per_epoch:
-                if self._halt.is_set():
+                if not self._halt.is_set():
+                    self._learning.ask()
+                elif self._feed.settled():
                     return None
                 if self._learning.done in self._feed.snapshots:
                     parties = self._feed.snapshots.pop(self._learning.done)
@@ -188,7 +191,8 @@ class StudentWorker:
 
     @ray.method(concurrency_group="control")
     def halt(self) -> None:
-        """Make `train_epoch` return after the iteration in work."""
+        """Make `train_epoch` return after the iteration in work; where the student is the critic, after those
+        that the parties are at work on."""
         self._halt.set()
 
 

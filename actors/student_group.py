@@ -59,7 +59,13 @@ class Hub:
     ) -> None:
         schedule = lesson["settings"].schedule
         self._feed = Feed(
-            groups, lesson["sessions"], prefetch, first, schedule.iterations, Interval(*lesson["every"])
+            groups,
+            lesson["sessions"],
+            prefetch,
+            first,
+            schedule.iterations,
+            Interval(*lesson["every"]),
+            lesson["settings"].method.lag,
         )
         self._workers = workers
         self._arrived: dict[int, int] = {}
@@ -68,6 +74,10 @@ class Hub:
     def request(self, iteration: int) -> None:
         """See `Source`; asking again changes nothing."""
         self._feed.request(iteration)
+
+    def learnt(self, done: int, student: Arrays) -> None:
+        """See `Source`; all workers say the same."""
+        self._feed.learnt(done, student)
 
     def calls(self, iteration: int) -> Calls:
         """See `Source`."""
@@ -125,6 +135,9 @@ class _Source:
     def request(self, iteration: int) -> None:
         self._hub.request.remote(iteration)
 
+    def learnt(self, done: int, student: Arrays) -> None:
+        self._hub.learnt.remote(done, student)  # Each worker: its own requests then come after it.
+
     def calls(self, iteration: int) -> Calls:
         if iteration not in self._calls:
             self._calls[iteration] = ray.get(self._hub.calls.remote(iteration))
@@ -166,6 +179,7 @@ def learn(task: GroupLesson) -> None:
         world,
     )
     while learning.done < schedule.iterations:
+        learning.ask()
         if rank == 0 and ray.get(hub.snapshot_due.remote(learning.done)):
             ray.get(hub.offer.remote(student_state(student, learning)))
         try:

@@ -47,7 +47,7 @@ def fuse(
     """
     # fmt: off
     for iteration in range(first, schedule.iterations):                           # 11-12
-        critic = student.as_critic()
+        critic = student.as_critic(iteration)
         for party in parties:                                                     # 13
             party.begin_iteration(iteration, critic)
             party.update_generator()                                              # 14-15

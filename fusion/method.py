@@ -52,6 +52,11 @@ class Method(Settings):
     )
 
     @property
+    def lag(self) -> int | None:
+        """By how many iterations the critic lags behind the student; None: the critic is not the student."""
+        return None
+
+    @property
     def distill_weight(self) -> float:
         """The factor that `distill_scale` names."""
         return self.tau**2 if self.distill_scale == "tau_squared" else 1.0
@@ -72,3 +77,22 @@ class Judged(Method):
     critic_mode: Literal["train", "eval"] = setting(
         "train", "Mode of the critic's BatchNorm layers while it judges a generator, Eq. (5)."
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JudgedByStudent(Judged):
+    """A method whose critic is the student."""
+
+    critic: ClassVar[Critic] = "student"
+
+    staleness: int = setting(
+        0,
+        "Iterations by which the critic lags behind the student, so that the parties can be ahead of it by as "
+        "many: iteration i is judged by the student after i - 'staleness' iterations; 0 is lockstep.",
+        at_least=0,
+    )
+
+    @property
+    def lag(self) -> int | None:
+        """`staleness`."""
+        return self.staleness

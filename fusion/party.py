@@ -96,8 +96,8 @@ class Party:
     def begin_iteration(self, iteration: int, student: Mapping[str, Tensor] | None = None) -> None:
         """Set the noise stream and the assistant's learning rate of `iteration` (from 0) of the main phase.
 
-        `student` is the state of the student's network after the iteration before, where the student is the
-        critic (`Student.as_critic`).
+        `student` is the state of the student's network that is to judge in `iteration`, where the student is
+        the critic (`Student.as_critic`).
         """
         self._noise = random_stream(self.device, self.seed, "noise", self.index, iteration)
         if self.assistant_optimiser is not None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fusion.augmentation import Augmentation, augment
 from fusion.compute import Compute
+from fusion.critics import Critics, Weights
 from fusion.label_spaces import LabelSpace, at_columns, union_distillation
 from fusion.labelling import label
 from fusion.losses import adversarial, confidence_weights
@@ -53,6 +54,7 @@ class Student:
         for module in (classifier, self.learner.vids, *self.teachers):
             compute.place(module, device)
         self.method = method
+        self.critics = Critics(method.lag or 0)
         self.schedule = schedule
         self.augmentation = augmentation
         self.seed = seed
@@ -76,7 +78,9 @@ class Student:
         return View(self, iteration)
 
     def begin_iteration(self, iteration: int) -> None:
-        """Set the learning rate of `iteration` (from 0) of the main phase, and how its images are seen."""
+        """Set the learning rate of `iteration` (from 0) of the main phase, and how its images are seen; keep
+        what a critic that lags behind will need."""
+        self.critics.keep(iteration, self.classifier.network)
         self._view = self.view(iteration)
         set_lr(self.optimiser, cosine_lr(self.lr, iteration, self.schedule.iterations))
 
@@ -109,9 +113,12 @@ class Student:
         if self.learner.confident:
             self._note_weights(targets, weights)
 
-    def as_critic(self) -> Mapping[str, Tensor] | None:
-        """The network's state, not copied, if the method's generators are judged by the student."""
-        return self.classifier.network.state_dict() if self.method.critic == "student" else None
+    def as_critic(self, iteration: int) -> Weights | None:
+        """The state of the network that judges the generators in `iteration` (from 0), where the method has
+        the student do that; not copied. To be called when all iterations before it are learnt."""
+        if self.method.lag is None:
+            return None
+        return self.critics.of(iteration, self.classifier.network)
 
     def modules(self) -> dict[str, nn.Module]:
         """What the student trains, by role."""
@@ -119,7 +126,8 @@ class Student:
 
     def state(self) -> State:
         """Everything that training has changed; between two iterations it decides all that follows."""
-        return take_state({"learner": self.learner}, {"optimiser": self.optimiser})
+        own = take_state({"learner": self.learner}, {"optimiser": self.optimiser})
+        return own | self.critics.state()
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Be as the student was whose `state` this is.
@@ -127,7 +135,8 @@ class Student:
         Raises:
             ValueError: it was another student's.
         """
-        put_state(state, {"learner": self.learner}, {"optimiser": self.optimiser})
+        own = self.critics.restore(state)
+        put_state(own, {"learner": self.learner}, {"optimiser": self.optimiser})
 
     def _note_disagreement(self, targets: Mapping[int, Prediction], student_logits: Tensor) -> None:
         """Eq. (5) with the student as critic, on each party's own images and classes; only for the log (the

@@ -198,10 +198,6 @@ class RunConfig(Section):
 
     def _method_fits(self) -> None:
         method, warms_up = self.method, self.schedule.warmup_epochs > 0
-        if method.critic == "student" and self.engine.mode == "ray":
-            raise ValueError(
-                f"engine.mode: must be 'local' for method {method.name!r}, whose critic is the student"
-            )
         if method.warmup_loss is None and warms_up:
             raise ValueError(
                 f"schedule.warmup_epochs: must be 0 for method {method.name!r}, without a warm-up"

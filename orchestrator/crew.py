@@ -12,6 +12,7 @@ from actors.feed import Members
 from actors.process import Arrays, to_tensors
 from actors.repairs import LOST, describe
 from actors.student import Lesson, StudentState
+from fusion.assembly import student_spec
 from fusion.teachers import TeacherCard
 from orchestrator.conversion import to_party_state
 from orchestrator.engines import Fused, Job, Observer
@@ -28,11 +29,17 @@ class StudentLost(Exception):
     """The student's process is gone."""
 
 
+class GoBack(Exception):
+    """A party was lost that cannot catch up alone; it is there again, and all begin from the newest
+    snapshot."""
+
+
 class Crew:
     """Handles of the parties' actors and, unless it has several workers, of the student.
 
     A lost group of parties is restored from the newest snapshot; it then catches up. A lost student is
-    restored from the newest snapshot with all parties.
+    restored from the newest snapshot with all parties; so is everybody where the student is the parties'
+    critic, whoever is lost.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Crew:
             members: ray.put({index: job.teachers[index] for index in members}) for members in groups
         }
         self._teachers, self._evaluation = ray.put(list(teachers)), ray.put(job.evaluation)
+        self._spec = student_spec(job.teachers, job.settings.classes)
         self._numbers = numbers
         self._settings = settings
         self._job = job
@@ -202,7 +210,7 @@ class Crew:
         }
         teachers, number = self._own_teachers[members], len(self._job.teachers)
         return self.groups[members].begin.remote(
-            session, teachers, number, self._job.settings, states, self._settings.verify
+            session, teachers, number, self._job.settings, states, self._spec, self._settings.verify
         )
 
     def _patiently(self, name: str, submit: Callable[[], Any]) -> Any:

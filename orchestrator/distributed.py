@@ -18,7 +18,7 @@ from fusion.assembly import student_spec
 from fusion.pretraining import Recipe
 from orchestrator.cluster import cluster, placed
 from orchestrator.costs import count, faster_labelling
-from orchestrator.crew import STUDENT, Crew, StudentLost
+from orchestrator.crew import STUDENT, Crew, GoBack, StudentLost
 from orchestrator.engines import Advanced, Fused, Job, Lesson, Observer, Taught
 from orchestrator.group_phase import GroupPhase
 from orchestrator.main_phase import MainPhase
@@ -111,7 +111,9 @@ class RayEngine:
                 return phase.run(start)
             except StudentLost as error:
                 crew.note_restart(STUDENT, str(error))
-                start = job.keeper.newest()
+            except GoBack as reason:
+                observer.said(str(reason))
+            start = job.keeper.newest()
 
     def _make_groups(self) -> dict[Members, Any]:
         first = len(self._plan.placed) - len(self._plan.groups)

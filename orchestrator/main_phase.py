@@ -7,13 +7,14 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
+from actors.party import PartyState
 from actors.process import to_tensors
 from actors.repairs import LOST, describe
 from actors.student import Status, StudentState
 from fusion.epoch import EpochReport
 from fusion.health import Diverged
 from orchestrator.conversion import to_snapshot
-from orchestrator.crew import Crew, StudentLost
+from orchestrator.crew import Crew, GoBack, StudentLost
 from orchestrator.engines import Fused, Job, Observer
 from orchestrator.snapshot import Snapshot
 from orchestrator.stopping import GRACE_SECONDS
@@ -26,6 +27,7 @@ class MainPhase:
         self._crew, self._job, self._observer = crew, job, observer
         self._schedule = job.settings.schedule
         self._reported = job.start.iterations // self._schedule.iterations_per_epoch
+        self._lockstep = job.settings.method.lag is not None
         self._status: Any = None
 
     def run(self, start: Snapshot) -> Fused:
@@ -33,6 +35,7 @@ class MainPhase:
 
         Raises:
             StudentLost: it is gone.
+            GoBack: a party was lost whose critic is the student.
         """
         self._status = None
         try:
@@ -91,6 +94,9 @@ class MainPhase:
         self._observer.advanced("fusion", status["done"], self._schedule.iterations)
         for members, why in status["lost"].items():
             session = self._crew.restore(members, why)
+            if self._lockstep:
+                self._crew.wait(student.halt.remote())  # It is waiting for that party.
+                raise GoBack(f"all others go back with {self._crew.name(members)}: the student is its critic")
             self._crew.wait(student.mended.remote(members, session))
         # A checkpoint must not be ahead of the journal.
         offered = status["offered"]
@@ -110,13 +116,27 @@ class MainPhase:
 
     def _halt(self) -> None:
         """Keep the student as it is after the iteration in work, if that is over soon; the parties then catch
-        up from their last snapshot. Otherwise that snapshot is what there is."""
+        up from their last snapshot. Where it is their critic they cannot, and are kept as they are after the
+        same iteration. Otherwise the last snapshot is what there is."""
         student, until = self._crew.student, time.monotonic() + GRACE_SECONDS
         with contextlib.suppress(GetTimeoutError, RayError, Diverged):
             ray.get(student.halt.remote(), timeout=GRACE_SECONDS)
             state: StudentState = ray.get(student.snapshot.remote(), timeout=until - time.monotonic())
+            parties = self._snapshots(until) if self._lockstep else {}
+            if any(one["iterations"] != state["iterations"] for one in parties.values()):
+                return  # A party is lost, for which the student did not wait.
             newest = self._job.keeper.newest()
             length = self._schedule.iterations_per_epoch
             if newest.iterations < state["iterations"] and state["iterations"] // length <= self._reported:
-                snapshot = to_snapshot(state, {}, self._job.settings.rewinds, newest.parties)
+                snapshot = to_snapshot(state, parties, self._job.settings.rewinds, newest.parties)
                 self._job.keeper.keep(snapshot, self._job.names)
+
+    def _snapshots(self, until: float) -> dict[int, PartyState]:
+        """All parties as they are now.
+
+        Raises:
+            GetTimeoutError, RayError: not until then.
+        """
+        calls = [group.snapshot.remote(self._crew.sessions[one]) for one, group in self._crew.groups.items()]
+        states = ray.get(calls, timeout=until - time.monotonic())
+        return {index: one for of_group in states for index, one in of_group.items()}

@@ -4,18 +4,17 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from fusion.batchnorm import BnReduction
-from fusion.method import NAME, Critic, Judged, Synthesis
+from fusion.method import NAME, JudgedByStudent, Synthesis
 from fusion.objective import Objective
 from fusion.settings import setting
 from fusion.terms import adversary, fidelity
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Dfq(Judged):
+class Dfq(JudgedByStudent):
     """The weights in the losses (docs/methods/dfq.md)."""
 
     title: ClassVar[str] = "DFQ, Choi et al., CVPR Workshops 2020, with several teachers"
-    critic: ClassVar[Critic] = "student"
     warmup_loss: ClassVar[str | None] = "fidelity"
     warmup_settings: ClassVar[tuple[str, ...]] = ("bn_reduction",)
 

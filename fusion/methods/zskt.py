@@ -4,18 +4,17 @@ NeurIPS 2019)."""
 import dataclasses
 from typing import ClassVar, Literal
 
-from fusion.method import NAME, Critic, Judged, Synthesis
+from fusion.method import NAME, JudgedByStudent, Synthesis
 from fusion.objective import Objective
 from fusion.settings import setting
 from fusion.terms import adversary
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Zskt(Judged):
+class Zskt(JudgedByStudent):
     """Nothing of its own to set (docs/methods/zskt.md)."""
 
     title: ClassVar[str] = "ZSKT, Micaelli and Storkey, NeurIPS 2019, with several teachers"
-    critic: ClassVar[Critic] = "student"
 
     name: Literal["zskt"] = setting("zskt", NAME)
 

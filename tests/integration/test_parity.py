@@ -12,7 +12,8 @@ from fusion.augmentation import Augmentation
 from fusion.compute import Compute
 from fusion.epoch import EpochReport
 from fusion.generator import GeneratorSettings
-from fusion.methods import Dafl, DfqNoAdv
+from fusion.methods import Dafl, Dfq, DfqNoAdv, Zskt
+from fusion.networks import ImageSpec
 from fusion.schedule import Schedule
 from fusion.teachers import Teacher, TeacherCard
 from orchestrator import crew
@@ -76,8 +77,12 @@ def job(teachers: list[Teacher], **changes: object) -> Job:
     return Job(teachers=teachers, settings=settings(**changes), evaluation=None)
 
 
+def other_classes(classes: str) -> ImageSpec:
+    return dataclasses.replace(SPEC, classes=tuple(classes))
+
+
 def knows(index: int, classes: str) -> Teacher:
-    return teacher(index, spec=dataclasses.replace(SPEC, classes=tuple(classes)))
+    return teacher(index, spec=other_classes(classes))
 
 
 COLOUR = dataclasses.replace(SPEC, channels=3, mean=(0.3, 0.4, 0.5), std=(0.4, 0.3, 0.2))
@@ -129,6 +134,16 @@ CASES: dict[str, tuple[Job, int]] = {
     ),
     "without assistants": (job([lively(0), lively(1)], method=Dafl()), 2),
     "frozen generators": (job([lively(0), lively(1)], method=DfqNoAdv()), 2),
+    "judged by the student": (job([lively(0), lively(1)], method=Dfq()), 1),
+    "judged by an older student": (job([lively(0), lively(1)], method=Dfq(staleness=2)), 1),
+    "nothing but the student's judgement, overlapping classes": (
+        job(
+            [lively(0, other_classes("abcd")), lively(1, other_classes("dce"))],
+            method=Zskt(),
+            schedule=dataclasses.replace(SHORT, warmup_epochs=0),
+        ),
+        2,
+    ),
     "bfloat16": (job([teacher(0), teacher(1)], compute=Compute(precision="bfloat16")), 1),
     "other options": (
         job(
@@ -165,12 +180,14 @@ def test_ray_gives_the_bits_of_algorithm_1(case: str, kept: KeptEngine) -> None:
         ("overlapping classes", {"labelling": "parties"}),
         ("colour images", {"labelling": "parties"}),
         ("confidence", {"labelling": "parties"}),
+        ("judged by the student", {"labelling": "parties"}),
         ("three parties", {"labelling": "parties", "prefetch": 0, "party_actors": 1}),
         ("overlapping classes and confidence", {"labelling": "parties", "prefetch": 0, "party_actors": 1}),
         ("heterogeneous", {"labelling": "parties", "prefetch": 2, "party_actors": 2}),
         ("some teachers a batch", {"labelling": "parties", "prefetch": 2, "party_actors": 2}),
         ("three parties", {"labelling": "student", "party_actors": 3}),
         ("some teachers a batch", {"labelling": "student", "party_actors": 3}),
+        ("judged by an older student", {"labelling": "parties", "party_actors": 1}),
     ],
 )
 def test_who_labels_and_who_lives_where_changes_no_bit(

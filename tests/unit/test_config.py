@@ -90,7 +90,7 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
         ("method: dfq", "method: should be an object (got 'dfq')"),
         (
             "method: {name: zskt, alpha: 1}",
-            "method.alpha: unknown key (known: name, beta, tau, distill_scale, critic_mode) of method 'zskt'",
+            "method.alpha: unknown key (known: name, beta, tau, distill_scale, critic_mode, staleness) of method 'zskt'",
         ),
         ("method: {name: dfq, activation_weight: 1}", "method.activation_weight: unknown key (known: name,"),
         (
@@ -101,10 +101,8 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
             "method: {name: dafl, activation_weight: -1}",
             "method.activation_weight: must be at least 0 (got -1.0)",
         ),
-        (
-            "method: {name: dfq}\nengine: {mode: ray}",
-            "engine.mode: must be 'local' for method 'dfq', whose critic is the student",
-        ),
+        ("method: {name: dfq, staleness: -1}", "method.staleness: must be at least 0 (got -1)"),
+        ("method: {name: dfmf, staleness: 1}", "method.staleness: unknown key (known: name,"),
         (
             "method: {name: zskt}\nengine: {mode: local}",
             "schedule.warmup_epochs: must be 0 for method 'zskt', without a warm-up",

@@ -3,8 +3,10 @@ ahead."""
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+import actors.feed
 from actors import interval
 from actors.feed import Feed
 from actors.interval import Interval
@@ -29,10 +31,29 @@ class Group:
         return Remote(self.log, name)
 
 
-def feed(prefetch: int, first: int = 0, every: int | None = None) -> tuple[Feed, Group, Group]:
+def feed(
+    prefetch: int, first: int = 0, every: int | None = None, lag: int | None = None
+) -> tuple[Feed, Group, Group]:
     groups = {(0, 1): Group(), (2,): Group()}
-    made = Feed(groups, {(0, 1): 7, (2,): 8}, prefetch, first, 10, Interval(iterations=every))
+    made = Feed(groups, {(0, 1): 7, (2,): 8}, prefetch, first, 10, Interval(iterations=every), lag)
     return made, *groups.values()
+
+
+def student(done: int) -> dict[str, np.ndarray]:
+    return {"weight": np.array(done)}
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What was put into an object store that is not there; a reference names the student's iterations."""
+    puts: list[int] = []
+
+    def put(state: dict[str, np.ndarray]) -> str:
+        puts.append(int(state["weight"]))
+        return f"student {puts[-1]}"
+
+    monkeypatch.setattr(actors.feed.ray, "put", put)
+    return puts
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 3])
@@ -109,6 +130,56 @@ def test_a_group_that_is_lost_while_nothing_is_in_flight_goes_on_where_the_next_
     made.again((0, 1), 9)
     made.calls(1)
     assert one.log == [("replay", 9, 1), ("step", 9, 1)]
+
+
+@pytest.mark.parametrize("lag", [0, 1, 3])
+def test_an_iteration_is_asked_for_when_its_critic_is_learnt_and_not_before(
+    lag: int, stored: list[int]
+) -> None:
+    made, one, other = feed(prefetch=5, lag=lag)
+    for done in range(10):
+        made.learnt(done, student(done))
+        made.learnt(done, student(done))
+        made.request(done)
+        made.request(done + 1)  # Wished for early: there is no critic yet.
+        asked = [call[2:] for call in one.log if call[0] == "step"]
+        assert asked == [
+            (iteration, f"student {max(0, iteration - lag)}") for iteration in range(min(done + lag + 1, 10))
+        ]
+        assert not made.settled()
+        made.taken(done)
+    assert one.log[1:] == [("step", 7, *call[2:]) for call in other.log[1:]]
+    assert made.settled()
+    assert stored == list(range(10))  # Once for all parties.
+
+
+def test_a_feed_that_begins_later_is_told_the_older_critics(stored: list[int]) -> None:
+    made, one, _ = feed(1, first=4, lag=2)
+    for done in (2, 3, 4):
+        made.learnt(done, student(done))
+    made.request(4)
+    assert one.log == [
+        ("replay", 7, 4),
+        *(("step", 7, iteration, f"student {iteration - 2}") for iteration in (4, 5, 6)),
+    ]
+
+
+def test_with_a_lag_too_the_snapshot_comes_before_the_step_of_its_iteration(stored: list[int]) -> None:
+    made, one, _ = feed(0, every=2, lag=1)
+    made.learnt(0, student(0))
+    made.request(0)
+    made.taken(0)
+    made.learnt(1, student(1))
+    made.request(1)
+    steps = [("step", 7, 0, "student 0"), ("step", 7, 1, "student 0"), ("step", 7, 2, "student 1")]
+    assert one.log == [("replay", 7, 0), *steps[:2], ("snapshot", 7), steps[2]]
+    assert list(made.snapshots) == [2]
+
+
+def test_without_a_lag_the_student_may_stop_at_any_time() -> None:
+    made, _, _ = feed(2)
+    made.request(0)
+    assert made.settled()
 
 
 def test_an_interval_is_due_by_count_by_time_or_by_either(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -80,31 +81,49 @@ def test_the_same_generator_and_student_start_under_every_method(method: AnyMeth
     assert equal(student.classifier.state_dict(), learner.classifier.state_dict())
 
 
-@pytest.mark.parametrize("method", [Dfq(), Zskt()], ids=["dfq", "zskt"])
-def test_the_critic_is_the_student_after_the_iteration_before(method: AnyMethod) -> None:
+@pytest.mark.parametrize(
+    ("method", "judges"),
+    [
+        (Dfq(), [0, 1, 2, 3]),
+        (Zskt(), [0, 1, 2, 3]),
+        (Dfq(staleness=1), [0, 0, 1, 2]),
+        (Zskt(staleness=2), [0, 0, 0, 1]),
+        (Dfq(staleness=9), [0, 0, 0, 0]),
+    ],
+    ids=["dfq", "zskt", "dfq, 1", "zskt, 2", "dfq, beyond the end"],
+)
+def test_the_critic_is_the_student_of_before_by_as_much_as_it_lags(
+    method: AnyMethod, judges: list[int]
+) -> None:
     parties, student = built(method)
-    seen: list[tuple[Weights, Weights]] = []
+    seen: list[Weights] = []
+    after = [copied(student.classifier.network.state_dict())]
     for party in parties:
         original = party.update_generator
 
         def update(party: Party = party, original: object = original) -> None:
             assert party.critic is not None
-            now = student.classifier.network.state_dict()
-            seen.append((copied(party.critic.network.state_dict()), copied(now)))
+            seen.append(copied(party.critic.network.state_dict()))
             original()  # type: ignore[operator]
 
         party.update_generator = update  # type: ignore[method-assign]
-    algorithm.fuse(parties, student, chosen(method).schedule)
+
+    def note(done: int) -> None:
+        after.append(copied(student.classifier.network.state_dict()))
+        assert list(student.critics.past) == list(range(max(0, done - (method.lag or 0)), done))
+
+    algorithm.fuse(parties, student, chosen(method).schedule, note)
     assert len(seen) == 2 * 4
-    assert all(equal(critic, now) for critic, now in seen)
-    assert not equal(seen[0][0], seen[-1][0])
+    for iteration, done in enumerate(judges):
+        assert all(equal(critic, after[done]) for critic in seen[2 * iteration : 2 * iteration + 2])
+    assert not any(equal(one, other) for one, other in itertools.pairwise(after))
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_a_generators_judge_leaves_the_student_as_it_is(mode: str) -> None:
     parties, student = built(Dfq(critic_mode=mode))  # type: ignore[arg-type]
     before = copied(student.classifier.state_dict())
-    parties[0].begin_iteration(0, student.as_critic())
+    parties[0].begin_iteration(0, student.as_critic(0))
     parties[0].update_generator()
     assert equal(before, student.classifier.state_dict())
     assert all(one.grad is None for one in student.classifier.parameters())
@@ -119,7 +138,7 @@ def test_a_step_with_the_students_weights_is_the_partys_part_of_the_loop() -> No
         parties, student, dataclasses.replace(chosen(Dfq()).schedule, epochs=1, iterations_per_epoch=1)
     )
     _, fresh = built(Dfq())
-    alone = lonely[1].step(0, fresh.as_critic())
+    alone = lonely[1].step(0, fresh.as_critic(0))
     assert alone.shape[0] == 2
     assert equal(lonely[1].state(), parties[1].state())
 
@@ -127,7 +146,7 @@ def test_a_step_with_the_students_weights_is_the_partys_part_of_the_loop() -> No
 def test_the_adversary_of_zskt_is_minus_the_divergence_between_teacher_and_student() -> None:
     parties, student = built(Zskt(tau=2.0, critic_mode="eval"))
     party = parties[0]
-    party.begin_iteration(0, student.as_critic())
+    party.begin_iteration(0, student.as_critic(0))
     generator, stream = copy.deepcopy(party.generator).train(), copy.deepcopy(party._noise.get_state())
     noise = torch.randn(12, 8, generator=torch.Generator().set_state(stream))
     with torch.no_grad():
@@ -143,7 +162,7 @@ def test_a_student_that_knows_more_classes_judges_those_of_the_teacher() -> None
     known = [dataclasses.replace(SPEC, classes=names) for names in (("a", "b", "c", "d"), ("d", "e", "c"))]
     parties, student = built(Dfq(), [lively(index, spec) for index, spec in enumerate(known)])
     assert [party.columns for party in parties] == [[0, 1, 2, 3], [3, 4, 2]]
-    parties[1].begin_iteration(0, student.as_critic())
+    parties[1].begin_iteration(0, student.as_critic(0))
     images = torch.rand(5, 1, 8, 8)
     judged = parties[1]._judge(images)
     assert judged is not None
@@ -190,7 +209,10 @@ def fused(method: AnyMethod, start: Snapshot = FRESH) -> tuple[Fused, Heard, Eve
     return LocalEngine(1).fuse(job, heard), heard, keeper
 
 
-@pytest.mark.parametrize("method", CHOICES, ids=list(METHODS))
+LAGGING: list[AnyMethod] = [Dfq(staleness=1), Dfq(staleness=9)]
+
+
+@pytest.mark.parametrize("method", [*CHOICES, *LAGGING], ids=[*METHODS, "dfq, 1", "dfq, beyond the end"])
 def test_a_local_run_ends_with_finite_losses_and_goes_on_from_a_snapshot_to_the_same_bits(
     method: AnyMethod,
 ) -> None:
