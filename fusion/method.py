@@ -87,8 +87,8 @@ class JudgedByStudent(Judged):
 
     staleness: int = setting(
         0,
-        "Iterations by which the critic lags behind the student, so that the parties can be ahead of it by as "
-        "many: iteration i is judged by the student after i - 'staleness' iterations; 0 is lockstep.",
+        "Iterations by which the critic lags behind the student, and the parties may run ahead of it: "
+        "iteration i is judged by the student after i - 'staleness' iterations; 0 is lockstep.",
         at_least=0,
     )
 

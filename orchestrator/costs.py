@@ -42,6 +42,8 @@ class Costs:
     """A teacher's logits and maps for every union batch."""
     asked: float
     """Share of the teachers that label a batch (`schedule.teachers_per_batch`)."""
+    in_turns: bool = False
+    """Whether the parties wait for the student in each iteration, as it does for them (lockstep)."""
 
     @property
     def total_flops(self) -> float:
@@ -81,6 +83,7 @@ def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) ->
         image_bytes=BYTES * schedule.m_s * union * float(spec.channels * spec.size**2),
         label_bytes=tuple(label_bytes),
         asked=schedule.labellers(parties) / parties,
+        in_turns=method.lag == 0,
     )
 
 
@@ -125,9 +128,12 @@ def lanes(
     return [student, *(sum(own[index] for index in members) for members in groups)]
 
 
-def iteration_seconds(work: Sequence[float], processors: float) -> float:
+def iteration_seconds(work: Sequence[float], processors: float, in_turns: bool = False) -> float:
     """Seconds between two iterations once the pipeline is full: the longest lane, or all work over all
-    processors where lanes have to share them."""
+    processors where lanes have to share them. `in_turns` the student, which is the first lane, works when the
+    others do not."""
+    if in_turns:
+        return work[0] + iteration_seconds(work[1:], processors)
     return max(max(work), sum(work) / processors)
 
 
@@ -145,7 +151,7 @@ def faster_labelling(costs: Costs, plan: Plan, engine: EngineSettings) -> Labell
     groups = [group.members for group in plan.groups]
     processors = len(plan.shares) if on_gpu else max(1.0, plan.cpus)
     here, there = (
-        iteration_seconds(lanes(time, groups, labelling, len(plan.students)), processors)
+        iteration_seconds(lanes(time, groups, labelling, len(plan.students)), processors, costs.in_turns)
         for labelling in ("student", "parties")
     )
     return "parties" if there < MARGIN * here else "student"

@@ -93,8 +93,9 @@ def _cost(config: RunConfig, spec: ImageSpec, networks: list[str], plan: Plan, c
     rate = measured_flops_per_second(
         config.student, spec, device, config.schedule.batch_size, config.engine.threads
     )
-    chosen = config.engine.labelling
+    chosen, lag = config.engine.labelling, config.method.lag
     labelling = faster_labelling(costs, plan, config.engine) if chosen == "auto" else chosen
+    in_turns = costs.in_turns and config.engine.mode == "ray"
     if config.engine.mode == "local":
         work, processors = [costs.total_flops / rate], 1.0
         warmup = sum(costs.warmup_flops) / rate
@@ -105,7 +106,7 @@ def _cost(config: RunConfig, spec: ImageSpec, networks: list[str], plan: Plan, c
         processors = float(len(work)) if plan.gpus > 0 else max(1.0, cpus)
         own = [sum(costs.warmup_flops[index] for index in members) / rate for members in groups]
         warmup = iteration_seconds(own, processors)
-    total = warmup + iterations * iteration_seconds(work, processors)
+    total = warmup + iterations * iteration_seconds(work, processors, in_turns)
     return "\n".join(
         [
             f"operations      {numbers.total_flops:.2e} FLOP: {iterations} iterations of "
@@ -114,7 +115,7 @@ def _cost(config: RunConfig, spec: ImageSpec, networks: list[str], plan: Plan, c
             f"memory          about {_size(numbers.party_bytes)} a party, {_size(numbers.student_bytes)} "
             f"for the student, besides what a process itself takes (about {PROCESS_BYTES / 2**20:.0f} MiB)",
             f"images          {_size(costs.image_bytes)} an iteration through the object store, "
-            f"{config.engine.prefetch + 1} iterations in flight",
+            f"{1 + (config.engine.prefetch if lag is None else lag)} iterations in flight",
             f"labelling       {labelling}" + (" (chosen)" if chosen == "auto" else ""),
             f"time            roughly {_duration(total)} at {rate / 1e9:.1f} GFLOP/s a {device.type} lane "
             f"(measured here, just now), {len(work)} lanes",

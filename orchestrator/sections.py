@@ -24,7 +24,8 @@ class EngineSettings(Section):
     here."""
     prefetch: int = Field(1, ge=0)
     """Iterations that the parties may run ahead of the one that the student has fetched; where they label, or
-    the student has a GPU, it fetches the next one before it is done with the last."""
+    the student has a GPU, it fetches the next one before it is done with the last. Where the student is the
+    critic, `method.staleness` takes its place."""
     threads: int = Field(1, ge=1)
     """CPU threads of each party and of the student; part of what decides the bits of a result."""
     labelling: Literal["auto", "student", "parties"] = "auto"

@@ -1,6 +1,7 @@
 """Actors that die or freeze in mid-run: the run ends by itself, with the bits of one that nothing befell."""
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.injection import Harm, Injector, freeze, kill
+from fusion.methods import Dfq
 from fusion.schedule import Schedule
 from orchestrator.engines import Fused, Job
 from orchestrator.keeper import Keeper
@@ -15,7 +17,7 @@ from orchestrator.local import LocalEngine
 from orchestrator.sections import EngineSettings
 from orchestrator.waiting import ActorLost
 from tests.engines import KeptEngine, kept_engine
-from tests.tiny import settings, teacher
+from tests.tiny import lively, settings, teacher
 
 pytestmark = pytest.mark.ray
 
@@ -23,6 +25,13 @@ SCHEDULE = Schedule(warmup_epochs=4, epochs=3, iterations_per_epoch=6, m_ga=2, m
 JOB = Job(
     teachers=[teacher(0), teacher(1)], settings=settings(schedule=SCHEDULE), evaluation=None, keeper=Keeper()
 )
+JUDGED = Job(
+    teachers=[lively(0), lively(1)],
+    settings=settings(schedule=SCHEDULE, method=Dfq(staleness=2)),
+    evaluation=None,
+    keeper=Keeper(),
+)
+"""The student is the critic."""
 STUDENT, PARTY = "StudentWorker", "PartyWorker"
 
 
@@ -35,11 +44,19 @@ def tensors(fused: Fused) -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.fixture(scope="module")
-def undisturbed() -> tuple[dict[str, torch.Tensor], Injector]:
-    torch.set_num_threads(1)
+def undisturbed(job: Job = JOB) -> tuple[dict[str, torch.Tensor], Injector]:
     listener = Injector({})
-    return tensors(LocalEngine(threads=1).fuse(JOB, listener)), listener
+    return tensors(LocalEngine(threads=1).fuse(job, listener)), listener
+
+
+@pytest.fixture(scope="module")
+def reference() -> tuple[dict[str, torch.Tensor], Injector]:
+    return undisturbed()
+
+
+@pytest.fixture(scope="module")
+def judged_reference() -> tuple[dict[str, torch.Tensor], Injector]:
+    return undisturbed(JUDGED)
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +66,15 @@ def kept(ray_cluster: None) -> Iterator[KeptEngine]:
 
 
 def disturbed(
-    kept: KeptEngine, harms: dict[tuple[str, int], Harm], every: int | None = 4, **engine: Any
+    kept: KeptEngine,
+    harms: dict[tuple[str, int], Harm],
+    every: int | None = 4,
+    todo: Job = JOB,
+    **engine: Any,
 ) -> tuple[dict[str, torch.Tensor], Injector]:
     chosen = EngineSettings(party_actors=2, **engine)
     injector = Injector(harms)
-    job = dataclasses.replace(JOB, keeper=Keeper(iterations=every, say=injector.said))
+    job = dataclasses.replace(todo, keeper=Keeper(iterations=every, say=injector.said))
     fused = kept.fuse(job, chosen, injector)
     assert injector.harms == {}, "no harm was done"
     return tensors(fused), injector
@@ -81,11 +102,51 @@ CASES: dict[str, tuple[dict[tuple[str, int], Harm], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_was_hit_ends_with_the_bits_of_one_that_was_not(
-    case: str, undisturbed: tuple[dict[str, torch.Tensor], Injector], kept: KeptEngine
+    case: str, reference: tuple[dict[str, torch.Tensor], Injector], kept: KeptEngine
 ) -> None:
     harms, engine = CASES[case]
-    found, injector = disturbed(kept, harms, **engine)
-    expected, listener = undisturbed
+    assert_same(disturbed(kept, harms, **engine), reference)
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (PARTY, r"(party-\d): restored from iteration \d+.*\nall others go back with \1: the student is"),
+        (STUDENT, "the student failed"),
+    ],
+)
+def test_where_the_student_is_the_critic_all_go_back_together(
+    lost: str, said: str, judged_reference: tuple[dict[str, torch.Tensor], Injector], kept: KeptEngine
+) -> None:
+    found, injector = disturbed(kept, {("fusion", 7): kill(lost)}, todo=JUDGED)
+    assert_same((found, injector), judged_reference)
+    assert re.search(said, injector.text())
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_run_that_is_stopped_keeps_parties_and_their_critic_after_the_same_iteration(
+    judged_reference: tuple[dict[str, torch.Tensor], Injector], kept: KeptEngine
+) -> None:
+    """And another engine goes on from there."""
+    injector, keeper = Injector({("fusion", 7): interrupt}), Keeper()
+    job, engine = dataclasses.replace(JUDGED, keeper=keeper), EngineSettings(party_actors=2)
+    with pytest.raises(KeyboardInterrupt):
+        kept.fuse(job, engine, injector)
+    start = keeper.newest()
+    assert {one.iterations for one in start.parties.values()} == {start.iterations}
+    assert start.iterations >= 7
+    again = LocalEngine(threads=1).fuse(dataclasses.replace(JUDGED, start=start), Injector({}))
+    found, expected = tensors(again), judged_reference[0]
+    assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
+
+
+def assert_same(
+    run: tuple[dict[str, torch.Tensor], Injector], reference: tuple[dict[str, torch.Tensor], Injector]
+) -> None:
+    (found, injector), (expected, listener) = run, reference
     assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
     assert "restart 1 of at most 10" in injector.text()
     # Every epoch is told once, with the same loss terms.

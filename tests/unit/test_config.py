@@ -90,7 +90,8 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
         ("method: dfq", "method: should be an object (got 'dfq')"),
         (
             "method: {name: zskt, alpha: 1}",
-            "method.alpha: unknown key (known: name, beta, tau, distill_scale, critic_mode, staleness) of method 'zskt'",
+            "method.alpha: unknown key (known: name, beta, tau, distill_scale, critic_mode, staleness) of "
+            "method 'zskt'",
         ),
         ("method: {name: dfq, activation_weight: 1}", "method.activation_weight: unknown key (known: name,"),
         (

@@ -26,6 +26,15 @@ def test_an_iteration_takes_the_longest_lane_or_all_work_over_all_processors() -
     assert iteration_seconds([5.0, 3.0, 3.0], 2) == 5.5
 
 
+def test_in_lockstep_the_student_and_the_parties_work_in_turns() -> None:
+    assert iteration_seconds([5.0, 3.0, 2.0], 3, in_turns=True) == 8.0
+    assert iteration_seconds([5.0, 3.0, 2.0], 1, in_turns=True) == 10.0
+    networks = ["resnet8-w8", "resnet20"]
+    choices: dict[AnyMethod, bool] = {Dfq(): True, Dfq(staleness=1): False, Dafl(): False}
+    for method, in_turns in choices.items():
+        assert count(settings(method=method), SPEC, networks).in_turns == in_turns, method
+
+
 def test_the_counts_are_those_of_algorithm_1() -> None:
     chosen = settings()
     schedule, image = chosen.schedule, (1, SPEC.channels, SPEC.size, SPEC.size)
