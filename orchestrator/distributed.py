@@ -100,20 +100,20 @@ class RayEngine:
         return fused
 
     def _run(self, crew: Crew, phase: MainPhase | GroupPhase, job: Job, observer: Observer) -> Fused:
-        """Until it ends well; a lost student begins again from the newest snapshot, and the parties with
-        it."""
-        start = job.start
+        """Until it ends well; a lost student begins again from the newest snapshot, and the parties with it;
+        so do all where a party is lost that cannot catch up alone."""
+        start, again = job.start, False
         while True:
             crew.begin_groups(start)
             if start.student is None:
-                WarmUp(crew, job, observer, start).run(again=start is not job.start)
+                WarmUp(crew, job, observer, start).run(again)
             try:
                 return phase.run(start)
             except StudentLost as error:
                 crew.note_restart(STUDENT, str(error))
             except GoBack as reason:
                 observer.said(str(reason))
-            start = job.keeper.newest()
+            start, again = job.keeper.newest(), True
 
     def _make_groups(self) -> dict[Members, Any]:
         first = len(self._plan.placed) - len(self._plan.groups)

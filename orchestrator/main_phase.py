@@ -138,5 +138,5 @@ class MainPhase:
             GetTimeoutError, RayError: not until then.
         """
         calls = [group.snapshot.remote(self._crew.sessions[one]) for one, group in self._crew.groups.items()]
-        states = ray.get(calls, timeout=until - time.monotonic())
+        states = ray.get(calls, timeout=max(0.0, until - time.monotonic()))
         return {index: one for of_group in states for index, one in of_group.items()}

@@ -114,6 +114,7 @@ def test_a_run_that_was_hit_ends_with_the_bits_of_one_that_was_not(
         (PARTY, r"(party-\d): restored from iteration \d+.*\nall others go back with \1: the student is"),
         (STUDENT, "the student failed"),
     ],
+    ids=["a party dies", "the student dies"],
 )
 def test_where_the_student_is_the_critic_all_go_back_together(
     lost: str, said: str, judged_reference: tuple[dict[str, torch.Tensor], Injector], kept: KeptEngine

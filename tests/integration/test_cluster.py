@@ -245,6 +245,20 @@ def test_no_dashboard_at_the_address_is_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
+def test_a_student_on_several_workers_is_its_parties_critic(tmp_path: Path) -> None:
+    short = ("method.name=dfq", "schedule.epochs=3", "schedule.iterations_per_epoch=1", "schedule.m_s=2")
+    path, alone = config_file(tmp_path / "workers"), config_file(tmp_path / "alone")
+    fast = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
+    done = fuse(path, "engine.mode=ray", "engine.student_workers=2", *short, env=environment(**fast))
+    assert done.returncode == 0, done.stderr
+    assert fuse(alone, *short, env=environment()).returncode == 0
+    folder, reference = (one.parent / "runs" / "one" for one in (path, alone))
+    for file in ("student", "parties/party-0/generator", "parties/party-1/generator"):
+        ours, theirs = (load_file(one / f"{file}.safetensors") for one in (folder, reference))
+        for name, value in theirs.items():
+            torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-4)
+
+
 def test_a_student_on_several_workers_learns_what_one_learns(tmp_path: Path) -> None:
     # Few updates: rounding differs, and grows with every update.
     short = ("schedule.epochs=2", "schedule.iterations_per_epoch=1", "schedule.m_s=2")
