@@ -17,6 +17,7 @@ from fusion.party import Party
 from fusion.schedule import Optimisation, Schedule
 from fusion.seeding import derive_seed, seeded_initialisation
 from fusion.student import Student
+from fusion.synthesiser import Generative
 from fusion.teachers import Teacher, TeacherCard
 from fusion.vid import Vid
 
@@ -117,11 +118,17 @@ def build_party(
         critic=critic,
         columns=columns,
         vid=vid,
-        generator=generator,
+        synthesiser=Generative(
+            generator,
+            settings.generator,
+            batch_size=settings.schedule.batch_size,
+            optimisation=settings.tamed_optimisation(),
+            compute=settings.compute,
+            device=device,
+        ),
         method=settings.method,
         schedule=settings.schedule,
         optimisation=settings.tamed_optimisation(),
-        generator_settings=settings.generator,
         compute=settings.compute,
         seed=settings.noise_seed(),
         device=device,

@@ -1,7 +1,7 @@
-"""A party: a frozen teacher, the generator that learns to imitate its data, and the critic that the
-method gives the generator: in DFMF the assistant that mimics the teacher."""
+"""A party: a frozen teacher, what synthesises images that imitate its data, and the critic that the method
+gives that: in DFMF a generator, and the assistant that mimics the teacher."""
 
-import copy
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from fusion.batchnorm import BnWatch
 from fusion.compute import Compute
-from fusion.generator import Generator, GeneratorSettings
+from fusion.generator import Generator
 from fusion.label_spaces import at_columns
 from fusion.labelling import label
 from fusion.losses import soft_label_kl
@@ -21,6 +21,7 @@ from fusion.objective import Objective, Term, total, unweighted
 from fusion.schedule import Optimisation, Schedule, cosine_lr, set_lr
 from fusion.seeding import random_stream
 from fusion.state import State, put_state, take_state
+from fusion.synthesiser import Generative, Synthesiser
 from fusion.vid import Vid
 
 
@@ -41,11 +42,10 @@ class Party:
         critic: Classifier | None,
         columns: Sequence[int],
         vid: Vid | None,
-        generator: Generator,
+        synthesiser: Synthesiser,
         method: Method,
         schedule: Schedule,
         optimisation: Optimisation,
-        generator_settings: GeneratorSettings,
         compute: Compute,
         seed: int,
         device: torch.device,
@@ -55,28 +55,32 @@ class Party:
         self.index = index
         self.share = share
         self.compute = compute
-        self.teacher, self.critic, self.vid, self.generator = frozen(teacher), critic, vid, generator
+        self.teacher, self.critic, self.vid, self.synthesiser = frozen(teacher), critic, vid, synthesiser
         self.watched_teacher = BnWatch(self.teacher)
-        for module in (self.teacher, self.watched_teacher, critic, vid, generator):
+        for module in (self.teacher, self.watched_teacher, critic, vid):
             if module is not None:
                 compute.place(module, device)
         self.columns = list(columns)
         self.method = method
         self.schedule = schedule
-        self.settings = generator_settings
         self.seed = seed
         self.device = device
         self.meter = Meter()
         self.updates = 0
         """Of any of its networks, so far."""
         self.assistant_lr = optimisation.assistant_lr
-        self.generator_optimiser = optimisation.generator(self.generator.parameters())
         self.assistant_optimiser: Optimizer | None = None
         if vid is not None:
             self.assistant_optimiser = optimisation.learner(
                 [*self.assistant.parameters(), *vid.parameters()], self.assistant_lr
             )
         self._noise = random_stream(device, seed, "noise", index)
+
+    @property
+    def generator(self) -> Generator:
+        """That of a method that trains one all along."""
+        assert isinstance(self.synthesiser, Generative)
+        return self.synthesiser.generator
 
     @property
     def assistant(self) -> Classifier:
@@ -88,10 +92,11 @@ class Party:
     def warm_up_step(self, step: int) -> None:
         """Lines 6-7 for the `step`-th time, from 0."""
         self._noise = random_stream(self.device, self.seed, "warm-up", self.index, step)
-        with self.compute.autocast(self.device):
-            prediction, divergences = self.watched_teacher(self._images_to_train_on())
-        objective = self.method.warmup_objective(_synthesis(prediction, divergences))
-        self._minimise(objective, self.generator_optimiser, "warmup/")
+
+        def minimise(synthesis: Synthesis, *optimisers: Optimizer) -> None:
+            self._minimise(self.method.warmup_objective(synthesis), optimisers, "warmup/")
+
+        self.synthesiser.update(self._noise, self._examine_unjudged, minimise)
 
     def begin_iteration(self, iteration: int, student: Mapping[str, Tensor] | None = None) -> None:
         """Set the noise stream and the assistant's learning rate of `iteration` (from 0) of the main phase.
@@ -111,14 +116,12 @@ class Party:
     def update_generator(self) -> None:
         """Lines 14-15, of a method that trains generators here. The gradient flows to the images through the
         teacher and through the critic."""
-        if not self.method.trains_generators:
-            return
-        with self.compute.autocast(self.device):
-            images = self._images_to_train_on()
-            prediction, divergences = self.watched_teacher(images)
-            critic_logits = self._judge(images)
-        objective = self.method.generator_objective(_synthesis(prediction, divergences, critic_logits))
-        self._minimise(objective, self.generator_optimiser, "generator/")
+
+        def minimise(synthesis: Synthesis, *optimisers: Optimizer) -> None:
+            self._minimise(self.method.generator_objective(synthesis), optimisers, "generator/")
+
+        if self.method.trains_generators:
+            self.synthesiser.update(self._noise, self._examine, minimise)
 
     def update_assistant(self) -> None:
         """Lines 19-20: Eq. (2) on a fresh batch of the party's own images, of a method with assistants."""
@@ -126,7 +129,7 @@ class Party:
             return
         self.assistant.train()
         with torch.no_grad():
-            images = self._synthesize(self.schedule.batch_size)
+            images = self.synthesiser.sample(self.schedule.batch_size, self._noise)
         target = self.label(images)
         with self.compute.autocast(self.device):
             prediction = self.assistant(images)
@@ -134,7 +137,7 @@ class Party:
             objective = {"distill": Term(self.method.distill_weight, divergence)}
             if self.method.beta > 0:
                 objective["vid"] = Term(self.method.beta, self.vid(prediction.features, target.features))
-        self._minimise(objective, self.assistant_optimiser, "assistant/")
+        self._minimise(objective, [self.assistant_optimiser], "assistant/")
 
     def label(self, images: Tensor) -> Prediction:
         """What the teacher says of images [batch, channels, size, size]: its part of Eqs. (1) and (2)."""
@@ -144,7 +147,8 @@ class Party:
     def synthesize(self) -> Tensor:
         """Lines 25-26: this party's images [share, channels, size, size] for one union batch."""
         # Which of PyTorch's kernels run depends on strides, so images that travel have them in one way only.
-        return self._synthesize(self.share).clone(memory_format=torch.contiguous_format)
+        images = self.synthesiser.sample(self.share, self._noise)
+        return images.clone(memory_format=torch.contiguous_format)
 
     def step(self, iteration: int, student: Mapping[str, Tensor] | None = None) -> Tensor:
         """Everything that Algorithm 1 asks of this party in one iteration: lines 13-22, then its lines 25-26.
@@ -160,22 +164,13 @@ class Party:
 
     @torch.no_grad()
     def preview(self, count: int = 64) -> Tensor:
-        """Images to look at, always of the same noise; the generator's state and its streams stay as they
-        are."""
-        noise = torch.randn(
-            count,
-            self.settings.latent_dim,
-            generator=random_stream(self.device, self.seed, "preview", self.index),
-            device=self.device,
-        )
-        generator = copy.deepcopy(self.generator).train(self.settings.sampling == "batch")
-        return generator(noise)  # type: ignore[no-any-return]
+        """Images to look at, always of the same draws; the party's state and its streams stay as they are."""
+        return self.synthesiser.preview(count, random_stream(self.device, self.seed, "preview", self.index))
 
     def modules(self) -> dict[str, nn.Module]:
         """What this party trains, by role."""
-        if self.vid is None:
-            return {"generator": self.generator}
-        return {"generator": self.generator, "assistant": self.assistant.network, "vid": self.vid}
+        own = self.synthesiser.modules()
+        return own if self.vid is None else own | {"assistant": self.assistant.network, "vid": self.vid}
 
     def state(self) -> State:
         """Everything that training has changed; between two iterations it decides all that follows."""
@@ -190,12 +185,25 @@ class Party:
         put_state(state, self.modules(), self._optimisers())
 
     def _optimisers(self) -> dict[str, Optimizer]:
-        if self.assistant_optimiser is None:
-            return {"generator_optimiser": self.generator_optimiser}
-        return {
-            "generator_optimiser": self.generator_optimiser,
-            "assistant_optimiser": self.assistant_optimiser,
-        }
+        own = self.synthesiser.optimisers()
+        assistant = self.assistant_optimiser
+        return own if assistant is None else own | {"assistant_optimiser": assistant}
+
+    def _examine_unjudged(self, images: Tensor) -> Synthesis:
+        """What the teacher says of images; gradients flow to them."""
+        with self.compute.autocast(self.device):
+            prediction, divergences = self.watched_teacher(images)
+        return Synthesis(
+            teacher_logits=prediction.logits,
+            teacher_features=prediction.features,
+            bn_divergences=divergences,
+        )
+
+    def _examine(self, images: Tensor) -> Synthesis:
+        """What the teacher and the critic say of images; gradients flow to them."""
+        synthesis = self._examine_unjudged(images)
+        with self.compute.autocast(self.device):
+            return dataclasses.replace(synthesis, critic_logits=self._judge(images))
 
     def _judge(self, images: Tensor) -> Tensor | None:
         """The critic's logits of the teacher's classes; gradients flow to the images alone."""
@@ -207,32 +215,11 @@ class Party:
         self.critic.requires_grad_(True)
         return at_columns(logits, self.columns)
 
-    def _draw(self, count: int) -> Tensor:
-        return torch.randn(count, self.settings.latent_dim, generator=self._noise, device=self.device)
-
-    def _images_to_train_on(self) -> Tensor:
-        self.generator.train()
-        return self.generator(self._draw(self.schedule.batch_size))  # type: ignore[no-any-return]
-
-    def _synthesize(self, count: int) -> Tensor:
-        self.generator.train(self.settings.sampling == "batch")
-        with self.compute.autocast(self.device):
-            return self.generator(self._draw(count))  # type: ignore[no-any-return]
-
-    def _minimise(self, objective: Objective, optimiser: Optimizer, prefix: str) -> None:
-        optimiser.zero_grad(set_to_none=True)
+    def _minimise(self, objective: Objective, optimisers: Sequence[Optimizer], prefix: str) -> None:
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
         total(objective).backward()
-        optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step()
         self.updates += 1
         self.meter.add(unweighted(objective), prefix)
-
-
-def _synthesis(
-    prediction: Prediction, divergences: list[Tensor], critic_logits: Tensor | None = None
-) -> Synthesis:
-    return Synthesis(
-        teacher_logits=prediction.logits,
-        teacher_features=prediction.features,
-        bn_divergences=divergences,
-        critic_logits=critic_logits,
-    )

@@ -226,9 +226,9 @@ def test_learning_rates_follow_the_cosine_over_the_whole_main_phase() -> None:
 
 def test_section_4_1_names_the_defaults() -> None:
     parties, student = parties_and_student()
-    assert isinstance(parties[0].generator_optimiser, torch.optim.Adam)
-    assert parties[0].generator_optimiser.param_groups[0]["lr"] == 1e-3
-    assert parties[0].generator_optimiser.param_groups[0]["betas"][0] == 0.5
+    assert isinstance(parties[0].synthesiser.optimiser, torch.optim.Adam)
+    assert parties[0].synthesiser.optimiser.param_groups[0]["lr"] == 1e-3
+    assert parties[0].synthesiser.optimiser.param_groups[0]["betas"][0] == 0.5
     for optimiser in (student.optimiser, parties[0].assistant_optimiser):
         assert isinstance(optimiser, torch.optim.SGD)
         assert optimiser.param_groups[0]["nesterov"]

@@ -1,0 +1,94 @@
+"""What a party makes its images with: a generator; or, of methods that invert, a bank of finished images."""
+
+import copy
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fusion.compute import Compute
+from fusion.generator import Generator, GeneratorSettings
+from fusion.method import Synthesis
+from fusion.schedule import Optimisation
+
+Examine: TypeAlias = Callable[[Tensor], Synthesis]
+"""What teacher and critic say of images [batch, channels, size, size]; gradients flow back to these."""
+
+
+class Minimise(Protocol):
+    """An update on the method's objective."""
+
+    def __call__(self, synthesis: Synthesis, *optimisers: Optimizer) -> None:
+        """Update what the optimisers hold, by what was said of the images."""
+
+
+class Synthesiser(Protocol):
+    """All its draws come from the streams that it is given, so what it does in an iteration can be done
+    again."""
+
+    def update(self, stream: torch.Generator, examine: Examine, minimise: Minimise) -> None:
+        """Learn, in one iteration of the warm-up or of the main phase."""
+
+    def sample(self, count: int, stream: torch.Generator) -> Tensor:
+        """Images [count, channels, size, size] in the common space, to learn from."""
+
+    def preview(self, count: int, stream: torch.Generator) -> Tensor:
+        """Images to look at; changes nothing."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        """What it keeps from one iteration to the next, by role."""
+
+    def optimisers(self) -> dict[str, Optimizer]:
+        """Those that it keeps, by role."""
+
+
+class Generative:
+    """A generator that is trained all along: lines 7 and 15 of Algorithm 1, one update a call."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        settings: GeneratorSettings,
+        *,
+        batch_size: int,
+        optimisation: Optimisation,
+        compute: Compute,
+        device: torch.device,
+    ) -> None:
+        compute.place(generator, device)
+        self.generator, self.settings = generator, settings
+        self.optimiser = optimisation.generator(generator.parameters())
+        self._batch_size, self._compute, self._device = batch_size, compute, device
+
+    def update(self, stream: torch.Generator, examine: Examine, minimise: Minimise) -> None:
+        """On one batch of fresh noise."""
+        self.generator.train()
+        with self._compute.autocast(self._device):
+            images = self.generator(self._noise(self._batch_size, stream))
+        minimise(examine(images), self.optimiser)
+
+    @torch.no_grad()
+    def sample(self, count: int, stream: torch.Generator) -> Tensor:
+        """Images of fresh noise."""
+        self.generator.train(self.settings.sampling == "batch")
+        with self._compute.autocast(self._device):
+            return self.generator(self._noise(count, stream))  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def preview(self, count: int, stream: torch.Generator) -> Tensor:
+        """Images of a copy, whose BatchNorm statistics may change."""
+        twin = copy.deepcopy(self.generator).train(self.settings.sampling == "batch")
+        return twin(self._noise(count, stream))  # type: ignore[no-any-return]
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The generator."""
+        return {"generator": self.generator}
+
+    def optimisers(self) -> dict[str, Optimizer]:
+        """The generator's."""
+        return {"generator_optimiser": self.optimiser}
+
+    def _noise(self, count: int, stream: torch.Generator) -> Tensor:
+        return torch.randn(count, self.settings.latent_dim, generator=stream, device=self._device)
