@@ -8,16 +8,18 @@ from typing import Literal
 import torch
 
 from fusion.augmentation import Augmentation
+from fusion.bank import ImageBank
 from fusion.compute import Compute
 from fusion.generator import Generator, GeneratorSettings
+from fusion.inversion import PixelInversion
 from fusion.label_spaces import LabelSpace, label_space
-from fusion.methods import Dfmf, Method
+from fusion.methods import DeepInversion, Dfmf, Method
 from fusion.networks import Classifier, ImageSpec, build_classifier, build_network
 from fusion.party import Party
 from fusion.schedule import Optimisation, Schedule
 from fusion.seeding import derive_seed, seeded_initialisation
 from fusion.student import Student
-from fusion.synthesiser import Generative
+from fusion.synthesiser import Generative, Synthesiser
 from fusion.teachers import Teacher, TeacherCard
 from fusion.vid import Vid
 
@@ -49,9 +51,14 @@ class FusionSettings:
         """Of the noise that the generators get."""
         return derive_seed(self.seed, "rewind", self.rewinds) if self.rewinds else self.seed
 
+    @property
+    def taming(self) -> float:
+        """What learning rates are multiplied with: a half for every rewind."""
+        return 0.5**self.rewinds
+
     def tamed_optimisation(self) -> Optimisation:
         """`optimisation` with learning rates halved for every rewind."""
-        factor = 0.5**self.rewinds
+        factor = self.taming
         return dataclasses.replace(
             self.optimisation,
             student_lr=self.optimisation.student_lr * factor,
@@ -101,7 +108,7 @@ def build_party(
     vid: Vid | None = None
     columns = list(range(len(teacher.spec.classes)))
     with seeded_initialisation(settings.seed, "party", index):
-        generator = Generator(settings.generator, teacher.spec)
+        synthesiser = _build_synthesiser(teacher, settings, device)
         if settings.method.critic == "assistant":
             network = teacher.network if settings.assistant == "teacher" else settings.student
             critic = build_classifier(network, teacher.spec)
@@ -118,19 +125,35 @@ def build_party(
         critic=critic,
         columns=columns,
         vid=vid,
-        synthesiser=Generative(
-            generator,
-            settings.generator,
-            batch_size=settings.schedule.batch_size,
-            optimisation=settings.tamed_optimisation(),
-            compute=settings.compute,
-            device=device,
-        ),
+        synthesiser=synthesiser,
         method=settings.method,
         schedule=settings.schedule,
         optimisation=settings.tamed_optimisation(),
         compute=settings.compute,
         seed=settings.noise_seed(),
+        device=device,
+    )
+
+
+def _build_synthesiser(teacher: Teacher, settings: FusionSettings, device: torch.device) -> Synthesiser:
+    """What the method makes images with, freshly initialised."""
+    method, spec, batch_size = settings.method, teacher.spec, settings.schedule.batch_size
+    if isinstance(method, DeepInversion):
+        return PixelInversion(
+            ImageBank(method.bank_images, spec),
+            spec,
+            steps=method.inversion_steps,
+            lr=method.image_lr * settings.taming,
+            jitter=method.jitter,
+            batch_size=batch_size,
+            device=device,
+        )
+    return Generative(
+        Generator(settings.generator, spec),
+        settings.generator,
+        batch_size=batch_size,
+        optimisation=settings.tamed_optimisation(),
+        compute=settings.compute,
         device=device,
     )
 

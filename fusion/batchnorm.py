@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fusion.losses import gaussian_kl
+from fusion.losses import gaussian_kl, moment_distance
 from fusion.networks import Classifier, Prediction
 
 BnReduction: TypeAlias = Literal["sum", "mean"]
+BnLoss: TypeAlias = Literal["gaussian_kl", "distance"]
+"""What a layer's divergence is: Eq. (4), or `moment_distance`."""
 
 
 def bn_layers(network: nn.Module) -> list[_BatchNorm]:
@@ -39,8 +41,9 @@ class BnWatch(nn.Module):
     target_mean: Tensor
     target_variance: Tensor
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, bn_loss: BnLoss = "gaussian_kl") -> None:
         super().__init__()
+        self._bn_loss = bn_loss
         shared: dict[int, Any] = {id(t): t for t in (*classifier.parameters(), *classifier.buffers())}
         self.classifier = copy.deepcopy(classifier, shared)
         layers = bn_layers(self.classifier)
@@ -55,7 +58,8 @@ class BnWatch(nn.Module):
             self.register_buffer("target_variance", torch.cat(variances), persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Prediction, list[Tensor]]:
-        """What the classifier says of `images`, and Eq. (4) per channel: a [channels] tensor a layer."""
+        """What the classifier says of `images`, and the divergences: a tensor a layer, [channels] of Eq. (4),
+        [1] of distances."""
         prediction = self.classifier(images)
         if not self._watched:
             return prediction, []
@@ -64,6 +68,10 @@ class BnWatch(nn.Module):
         variance = torch.cat(
             [variance + eps for (_, variance), eps in zip(statistics, self._eps, strict=True)]
         )
+        if self._bn_loss == "distance":
+            ours, stored = (mean, variance), (self.target_mean, self.target_variance)
+            layers = zip(*(one.split(self._channels) for one in (*ours, *stored)), strict=True)
+            return prediction, [moment_distance(*layer).view(1) for layer in layers]
         divergences = gaussian_kl(mean, variance, self.target_mean, self.target_variance)
         return prediction, list(divergences.split(self._channels))
 
@@ -71,7 +79,7 @@ class BnWatch(nn.Module):
 def bn_divergence(divergences: Sequence[Tensor], reduction: BnReduction) -> Tensor:
     """The first term of Eq. (3): summed over layers; over a layer's channels summed or averaged.
 
-    `divergences` holds one [channels] tensor a layer; at least one is needed.
+    `divergences` holds one tensor a layer; at least one is needed.
     """
     if reduction == "sum":
         return torch.cat(list(divergences)).sum()

@@ -105,6 +105,38 @@ def one_hot_loss(teacher_logits: Tensor) -> Tensor:
     return F.cross_entropy(logits, logits.detach().argmax(dim=1))
 
 
+def label_loss(teacher_logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy in nats between the teacher's prediction for each image and the class [batch] that
+    it is to show: L of DeepInversion (Yin et al., CVPR 2020), L_cls of CMI (Fang et al., IJCAI 2021)."""
+    return F.cross_entropy(teacher_logits.float(), labels)
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """R_TV of DeepInversion: over the four directions in which pixels have neighbours (down, right and both
+    diagonals) the sum of the Euclidean norms of all differences in the batch [batch, channels, height,
+    width]."""
+    x = images.float()
+    differences = (
+        x[..., 1:, :] - x[..., :-1, :],
+        x[..., 1:] - x[..., :-1],
+        x[..., 1:, 1:] - x[..., :-1, :-1],
+        x[..., 1:, :-1] - x[..., :-1, 1:],
+    )
+    return torch.stack([torch.linalg.vector_norm(one) for one in differences]).sum()
+
+
+def image_norm(images: Tensor) -> Tensor:
+    """R_l2 of DeepInversion: the Euclidean norm of a whole batch."""
+    return torch.linalg.vector_norm(images.float())  # type: ignore[no-any-return]
+
+
+def moment_distance(mean: Tensor, variance: Tensor, target_mean: Tensor, target_variance: Tensor) -> Tensor:
+    """|mean - target_mean| + |variance - target_variance|, Euclidean norms over the channels of one layer:
+    its part of R_feature of DeepInversion (Eq. 4) and of L_bn of CMI. A scalar."""
+    shift = torch.linalg.vector_norm(mean - target_mean)
+    return shift + torch.linalg.vector_norm(variance - target_variance)  # type: ignore[no-any-return]
+
+
 def negative_activation(teacher_features: Tensor) -> Tensor:
     """Minus the mean absolute value of the teacher's pooled last map [batch, channels, height, width]: L_a of
     DAFL, per channel."""

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from torch import Tensor
 
+from fusion.batchnorm import BnLoss
 from fusion.objective import Objective
 from fusion.settings import Settings, setting
 
@@ -21,11 +22,16 @@ class Synthesis:
 
     teacher_logits: Tensor
     bn_divergences: list[Tensor]
-    """One [channels] tensor a BatchNorm layer of the teacher; empty for a teacher without."""
+    """A tensor for each BatchNorm layer of the teacher (`Method.bn_divergence`); empty for a teacher
+    without."""
     teacher_features: Tensor | None = None
     """The teacher's last convolutional map: [batch, channels, height, width]."""
     critic_logits: Tensor | None = None
     """Of the teacher's classes, in its order."""
+    labels: Tensor | None = None
+    """The teacher's classes, by number, that the images are to show: [batch]. Of methods that invert."""
+    inputs: Tensor | None = None
+    """The images as the teacher's network takes them, normalised."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,12 @@ class Method(Settings):
     """The fields that decide the warm-up."""
     trains_generators: ClassVar[bool] = True
     """Whether generators learn in the main phase; otherwise they stay as the warm-up left them."""
+    images_from: ClassVar[Literal["generator", "bank"]] = "generator"
+    """The part of a party that its images come from, by its role."""
+    has_generator: ClassVar[bool] = True
+    """Whether a generator makes the images; otherwise they are themselves what is updated."""
+    teacher_passes: ClassVar[int] = 1
+    """How often an update's images go through the teacher."""
 
     name: str = setting("", NAME)
     beta: float = setting(1.0, "Weight of the VID loss, Eqs. (1) and (2).", at_least=0)
@@ -60,6 +72,21 @@ class Method(Settings):
     def distill_weight(self) -> float:
         """The factor that `distill_scale` names."""
         return self.tau**2 if self.distill_scale == "tau_squared" else 1.0
+
+    @property
+    def bn_divergence(self) -> BnLoss:
+        """What is measured at each BatchNorm layer of a teacher."""
+        return "gaussian_kl"
+
+    @property
+    def updates_per_iteration(self) -> float:
+        """How often, on average, what makes the images is updated."""
+        return float(self.trains_generators)
+
+    def trains_in(self, iteration: int) -> bool:
+        """Whether what makes the images learns in this iteration (from 0) of the main phase."""
+        del iteration
+        return self.trains_generators
 
     def warmup_objective(self, synthesis: Synthesis) -> Objective:
         """What a generator minimises before anybody learns from it; only of a method with a `warmup_loss`."""
@@ -96,3 +123,37 @@ class JudgedByStudent(Judged):
     def lag(self) -> int | None:
         """`staleness`."""
         return self.staleness
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inverting(Method):
+    """A method whose images are made a batch at a time, by many updates, and then kept in a bank."""
+
+    images_from: ClassVar[Literal["generator", "bank"]] = "bank"
+
+    inversion_steps: int = setting(200, "Updates of a batch of images until it is finished.", at_least=1)
+    inversion_every: int = setting(
+        40, "Iterations from one batch to the next; M_S times this are the student's updates.", at_least=1
+    )
+    bank_images: int = setting(
+        10240, "Images that a party keeps, the newest ones; at least schedule.batch_size.", at_least=1
+    )
+    bn_loss: BnLoss = setting(
+        "distance",
+        "The BN loss of a layer: 'distance', the norms of what mean and variance are off, as in the source, "
+        "or 'gaussian_kl', Eq. (4).",
+    )
+
+    @property
+    def bn_divergence(self) -> BnLoss:
+        """As `bn_loss` says."""
+        return self.bn_loss
+
+    @property
+    def updates_per_iteration(self) -> float:
+        """Those of an inversion, over the iterations that it is for."""
+        return self.inversion_steps / self.inversion_every
+
+    def trains_in(self, iteration: int) -> bool:
+        """Every so many iterations, in the first one too."""
+        return iteration % self.inversion_every == 0

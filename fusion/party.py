@@ -56,7 +56,7 @@ class Party:
         self.share = share
         self.compute = compute
         self.teacher, self.critic, self.vid, self.synthesiser = frozen(teacher), critic, vid, synthesiser
-        self.watched_teacher = BnWatch(self.teacher)
+        self.watched_teacher = BnWatch(self.teacher, method.bn_divergence)
         for module in (self.teacher, self.watched_teacher, critic, vid):
             if module is not None:
                 compute.place(module, device)
@@ -75,6 +75,7 @@ class Party:
                 [*self.assistant.parameters(), *vid.parameters()], self.assistant_lr
             )
         self._noise = random_stream(device, seed, "noise", index)
+        self._trains = False
 
     @property
     def generator(self) -> Generator:
@@ -105,6 +106,7 @@ class Party:
         the critic (`Student.as_critic`).
         """
         self._noise = random_stream(self.device, self.seed, "noise", self.index, iteration)
+        self._trains = self.method.trains_in(iteration)
         if self.assistant_optimiser is not None:
             lr = cosine_lr(self.assistant_lr, iteration, self.schedule.iterations)
             set_lr(self.assistant_optimiser, lr)
@@ -114,13 +116,14 @@ class Party:
             self.critic.network.load_state_dict(student)
 
     def update_generator(self) -> None:
-        """Lines 14-15, of a method that trains generators here. The gradient flows to the images through the
+        """Lines 14-15, of a method that trains generators in this iteration. The gradient flows to the
+        images through the
         teacher and through the critic."""
 
         def minimise(synthesis: Synthesis, *optimisers: Optimizer) -> None:
             self._minimise(self.method.generator_objective(synthesis), optimisers, "generator/")
 
-        if self.method.trains_generators:
+        if self._trains:
             self.synthesiser.update(self._noise, self._examine, minimise)
 
     def update_assistant(self) -> None:

@@ -1,4 +1,4 @@
-"""Images from finished generators, to measure on where there are no labelled ones."""
+"""Images from finished parties, to measure on where there are no labelled ones."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fusion.assembly import FusionSettings
+from fusion.bank import ImageBank
 from fusion.generator import Generator
 from fusion.networks import ImageSpec
 from fusion.seeding import random_stream
@@ -15,18 +16,25 @@ HELD_OUT_IMAGES = 512
 
 @torch.no_grad()
 def held_out_images(
-    generators: Sequence[Mapping[str, Tensor]], specs: Sequence[ImageSpec], settings: FusionSettings
+    parts: Sequence[Mapping[str, Tensor]], specs: Sequence[ImageSpec], settings: FusionSettings
 ) -> Tensor:
-    """512 images of each generator (its state, its teacher's spec) from noise that no training saw.
+    """Up to 512 images of each party, of its generator from noise that no training saw; or of its bank,
+    where the method has one, whose images were trained on.
 
-    One generator after the other; uint8 [count, channels, size, size], clipped to the common space.
+    `parts` are the states of either, by `Method.images_from`, `specs` those of the teachers. One party after
+    the other; uint8 [count, channels, size, size], clipped to the common space.
     """
-    parts = []
-    for index, (state, spec) in enumerate(zip(generators, specs, strict=True)):
-        generator = Generator(settings.generator, spec)
-        generator.load_state_dict(dict(state))
+    found = []
+    for index, (state, spec) in enumerate(zip(parts, specs, strict=True)):
         stream = random_stream(torch.device("cpu"), settings.seed, "held-out", index)
-        noise = torch.randn(HELD_OUT_IMAGES, settings.generator.latent_dim, generator=stream)
-        images = generator.train(settings.generator.sampling == "batch")(noise)
-        parts.append((images.clamp(0, 1) * 255).round().to(torch.uint8))
-    return torch.cat(parts)
+        if settings.method.images_from == "bank":
+            bank = ImageBank(len(state["images"]), spec, tuple(state["features"].shape[1:]))
+            bank.load_state_dict(dict(state))
+            images = bank.sample(HELD_OUT_IMAGES, stream)
+        else:
+            generator = Generator(settings.generator, spec)
+            generator.load_state_dict(dict(state))
+            noise = torch.randn(HELD_OUT_IMAGES, settings.generator.latent_dim, generator=stream)
+            images = generator.train(settings.generator.sampling == "batch")(noise)
+        found.append((images.clamp(0, 1) * 255).round().to(torch.uint8))
+    return torch.cat(found)

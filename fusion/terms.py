@@ -12,6 +12,13 @@ def adversary(synthesis: Synthesis, *, tau: float) -> Objective:
     return {"adv": Term(1.0, adversarial(synthesis.teacher_logits, synthesis.critic_logits, tau=tau))}
 
 
+def bn_distance(synthesis: Synthesis, *, weight: float) -> Objective:
+    """`weight` times the layers' divergences, summed; nothing for a teacher without BatchNorm."""
+    if not synthesis.bn_divergences:
+        return {}
+    return {"bn": Term(weight, bn_divergence(synthesis.bn_divergences, "sum"))}
+
+
 def fidelity(synthesis: Synthesis, *, weight: float, bn_reduction: BnReduction) -> Objective:
     """`weight` L^F, Eq. (3), which has no BN term for a teacher without BatchNorm."""
     objective = {

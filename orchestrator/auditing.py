@@ -135,19 +135,19 @@ def _run(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher, list[
     teachers, _ = teachers_of(folder, config)
     student = load_classifier(folder / STUDENT)
     settings = config.fusion_settings()
-    images = []
+    images, part = [], config.method.images_from
     for teacher in teachers:
-        path = folder / "parties" / teacher.name / "generator.safetensors"
+        path = folder / "parties" / teacher.name / f"{part}.safetensors"
         if not path.is_file():
             raise UserError(
-                f"{path}: no such file; only a finished run has generators, but a teacher's .safetensors "
+                f"{path}: no such file; only a finished run has {part}s, but a teacher's .safetensors "
                 f"file can "
                 f"be audited alone"
             )
         try:
             images.append(held_out_images([load_file(path)], [teacher.spec], settings))
-        except (SafetensorError, RuntimeError) as error:
-            raise UserError(f"{path}: not the weights of the generator that config.yaml describes") from error
+        except (SafetensorError, RuntimeError, KeyError) as error:
+            raise UserError(f"{path}: not the weights of the {part} that config.yaml describes") from error
     return teachers, student, images
 
 

@@ -11,7 +11,8 @@ from fusion.cards import NAME_PATTERN as RUN_NAME
 from fusion.compute import Compute
 from fusion.data.sources import DataSettings
 from fusion.generator import GeneratorSettings
-from fusion.methods import Dafl, Dfmf, Dfq, DfqNoAdv, Zskt
+from fusion.method import Inverting
+from fusion.methods import Dafl, DeepInversion, Dfmf, Dfq, DfqNoAdv, Zskt
 from fusion.networks import NETWORKS
 from fusion.pretraining import Recipe
 from fusion.schedule import Optimisation, Schedule
@@ -34,7 +35,8 @@ ChosenMethod: TypeAlias = Annotated[
     | Annotated[Dfq, Tag("dfq")]
     | Annotated[DfqNoAdv, Tag("dfq_no_adv")]
     | Annotated[Dafl, Tag("dafl")]
-    | Annotated[Zskt, Tag("zskt")],
+    | Annotated[Zskt, Tag("zskt")]
+    | Annotated[DeepInversion, Tag("deepinversion")],
     Discriminator(_method_name),
 ]
 """Which one it is says `name`; that of DFMF may be left out."""
@@ -201,6 +203,11 @@ class RunConfig(Section):
         if method.warmup_loss is None and warms_up:
             raise ValueError(
                 f"schedule.warmup_epochs: must be 0 for method {method.name!r}, without a warm-up"
+            )
+        if isinstance(method, Inverting) and method.bank_images < self.schedule.batch_size:
+            raise ValueError(
+                f"method.bank_images: must be at least schedule.batch_size, {self.schedule.batch_size} (got "
+                f"{method.bank_images})"
             )
         if not method.trains_generators and not warms_up:
             raise ValueError(

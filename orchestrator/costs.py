@@ -70,9 +70,14 @@ def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) ->
         t = flops[name]
         a = _critic_flops(settings, t, s)
         warmup.append(schedule.warmup_steps * schedule.batch_size * (3.0 * g + 2 * t))
-        generator = schedule.batch_size * (3.0 * g + 2 * t + 2 * a) * method.trains_generators
-        assistant = schedule.m_ga * schedule.batch_size * (g + t + 3.0 * a) * (method.critic == "assistant")
-        own.append(generator + assistant + schedule.m_s * schedule.share(parties) * g)
+        made, drawn = g * method.has_generator, g * (method.images_from == "generator")
+        update = schedule.batch_size * (3.0 * made + 2 * method.teacher_passes * t + 2 * a)
+        assistant = (
+            schedule.m_ga * schedule.batch_size * (drawn + t + 3.0 * a) * (method.critic == "assistant")
+        )
+        own.append(
+            update * method.updates_per_iteration + assistant + schedule.m_s * schedule.share(parties) * drawn
+        )
         label.append(schedule.m_s * union * float(t))
         label_bytes.append(BYTES * schedule.m_s * union * float(maps[name] + len(spec.classes)))
     return Costs(

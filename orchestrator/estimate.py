@@ -3,6 +3,7 @@ measurement."""
 
 import copy
 import dataclasses
+import math
 import time
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from fusion.evaluation import forward_flops
 from fusion.generator import Generator
+from fusion.method import Inverting
 from fusion.networks import ImageSpec, build_network
 from orchestrator.config import RunConfig
 from orchestrator.costs import BYTES, Costs, count
@@ -38,6 +40,7 @@ class Estimate:
 def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimate:
     """Count a run's operations and add up its memory."""
     settings, schedule, parties = config.fusion_settings(), config.schedule, len(teachers)
+    method = config.method
     costs = count(settings, spec, teachers)
     image = (1, spec.channels, spec.size, spec.size)
     generator, student = Generator(config.generator, spec), build_network(config.student, spec)
@@ -45,10 +48,14 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
     for name in teachers:
         teacher = build_network(name, spec)
         teacher_parameters += _parameters(teacher)
-        state = _parameters(teacher) + ADAM_COPIES * _parameters(generator)
-        kept = _activations(generator, (1, config.generator.latent_dim)) + _activations(teacher, image)
-        if config.method.critic != "none":
-            own = config.method.critic == "assistant"
+        state, kept = float(_parameters(teacher)), method.teacher_passes * _activations(teacher, image)
+        if method.has_generator:
+            state += ADAM_COPIES * _parameters(generator)
+            kept += _activations(generator, (1, config.generator.latent_dim))
+        if isinstance(method, Inverting):
+            state += method.bank_images * math.prod(image) / 2  # 16 bits a number.
+        if method.critic != "none":
+            own = method.critic == "assistant"
             critic = teacher if own and config.assistant == "teacher" else student
             state += (SGD_COPIES if own else 1) * _parameters(critic)
             kept += _activations(critic, image)

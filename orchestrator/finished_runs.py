@@ -63,18 +63,19 @@ class FinishedRun:
         return teachers_of(self.folder, self.config)[0]
 
     def images(self, teachers: Sequence[Teacher]) -> list[Tensor]:
-        """The held-out images of each teacher's generator: uint8 [count, channels, size, size].
+        """The held-out images of each teacher's generator, or bank: uint8 [count, channels, size, size].
 
         Raises:
-            UserError: a generator is missing or damaged.
+            UserError: a generator, or bank, is missing or damaged.
         """
-        paths = [self.folder / "parties" / one.name / "generator.safetensors" for one in teachers]
-        states = [_generator(path) for path in paths]
+        part = self.config.method.images_from
+        paths = [self.folder / "parties" / one.name / f"{part}.safetensors" for one in teachers]
+        states = [_part(path) for path in paths]
         try:
             together = held_out_images(states, [one.spec for one in teachers], self.settings)
-        except RuntimeError as error:
+        except (RuntimeError, KeyError) as error:
             raise user_error(
-                f"{self.folder}: parties: not the weights of the generators that config.yaml describes"
+                f"{self.folder}: parties: not the weights of the {part}s that config.yaml describes"
             ) from error
         return list(together.chunk(len(teachers)))
 
@@ -121,7 +122,7 @@ def _finished_trials(folder: Path) -> list[Path]:
     return [folder / one.folder for one in sweep.trials if one.status == "finished"]
 
 
-def _generator(path: Path) -> dict[str, Tensor]:
+def _part(path: Path) -> dict[str, Tensor]:
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:

@@ -213,8 +213,8 @@ class Run:
         recorder.student(fused.student, fused.iterations)
         write_parties(fused, teachers, self.folder)
         test = self.inputs.test
-        generators = [roles["generator"] for roles in fused.parties]
-        synthetic = held_out_images(generators, [one.spec for one in teachers], self.settings)
+        makers = [roles[self.config.method.images_from] for roles in fused.parties]
+        synthetic = held_out_images(makers, [one.spec for one in teachers], self.settings)
         student = recorder.as_teacher(fused.student)
         entry = measure_student(student, references, test, synthetic, teachers, self.settings)
         journal.write_table(self.folder)

@@ -5,14 +5,26 @@ from typing import TypeAlias
 
 from fusion.method import Method, Synthesis
 from fusion.methods.dafl import Dafl
+from fusion.methods.deepinversion import DeepInversion
 from fusion.methods.dfmf import Dfmf
 from fusion.methods.dfq import Dfq
 from fusion.methods.dfq_no_adv import DfqNoAdv
 from fusion.methods.zskt import Zskt
 
-__all__ = ["METHODS", "AnyMethod", "Dafl", "Dfmf", "Dfq", "DfqNoAdv", "Method", "Synthesis", "Zskt"]
+__all__ = [
+    "METHODS",
+    "AnyMethod",
+    "Dafl",
+    "DeepInversion",
+    "Dfmf",
+    "Dfq",
+    "DfqNoAdv",
+    "Method",
+    "Synthesis",
+    "Zskt",
+]
 
-AnyMethod: TypeAlias = Dfmf | Dfq | DfqNoAdv | Dafl | Zskt
+AnyMethod: TypeAlias = Dfmf | Dfq | DfqNoAdv | Dafl | Zskt | DeepInversion
 
 METHODS: Mapping[str, type[Method]] = {
     "dfmf": Dfmf,
@@ -20,4 +32,5 @@ METHODS: Mapping[str, type[Method]] = {
     "dfq_no_adv": DfqNoAdv,
     "dafl": Dafl,
     "zskt": Zskt,
+    "deepinversion": DeepInversion,
 }

@@ -84,7 +84,7 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
         ),
         (
             "method: {name: null}",
-            "method.name: unknown method None (known: dfmf, dfq, dfq_no_adv, dafl, zskt)",
+            "method.name: unknown method None (known: dfmf, dfq, dfq_no_adv, dafl, zskt, deepinversion)",
         ),
         ("method: {name: [1]}", "method.name: unknown method [1] (known: dfmf,"),
         ("method: dfq", "method: should be an object (got 'dfq')"),
@@ -112,6 +112,24 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
             "method: {name: dfq_no_adv}\nschedule: {warmup_epochs: 0}",
             "schedule.warmup_epochs: must be above 0 for method 'dfq_no_adv', whose generators learn only "
             "there",
+        ),
+        (
+            "method: {name: deepinversion, alpha: 1}",
+            "method.alpha: unknown key (known: name, beta, tau, distill_scale, inversion_steps, "
+            "inversion_every, bank_images, bn_loss, bn_weight, tv_weight, l2_weight, image_lr, jitter) of "
+            "method 'deepinversion'",
+        ),
+        (
+            "method: {name: deepinversion}",
+            "schedule.warmup_epochs: must be 0 for method 'deepinversion', without a warm-up",
+        ),
+        (
+            "method: {name: deepinversion, bank_images: 100}\nschedule: {warmup_epochs: 0, batch_size: 128}",
+            "method.bank_images: must be at least schedule.batch_size, 128 (got 100)",
+        ),
+        (
+            "method: {name: deepinversion, inversion_steps: 0}",
+            "method.inversion_steps: must be at least 1 (got 0)",
         ),
         ("method: {tau: .inf}", "method.tau: "),
         ("method: {tau: hot}", "method.tau: should be a valid number (got 'hot')"),

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from fusion.method import Critic
-from fusion.methods import METHODS, Dafl, Dfmf, Dfq, DfqNoAdv, Synthesis, Zskt
+from fusion.methods import METHODS, Dafl, DeepInversion, Dfmf, Dfq, DfqNoAdv, Synthesis, Zskt
 from fusion.objective import total, unweighted
 
 STREAM = torch.Generator().manual_seed(0)
@@ -18,6 +18,8 @@ SYNTHESIS = Synthesis(
     teacher_features=torch.randn(6, 5, 2, 2, generator=STREAM),
     bn_divergences=[torch.tensor([1.0, 3.0]), torch.tensor([0.5])],
     critic_logits=3 * torch.randn(6, 4, generator=STREAM),
+    labels=torch.randint(4, (6,), generator=STREAM),
+    inputs=torch.randn(6, 2, 4, 4, generator=STREAM),
 )
 
 TABLE_1: dict[str, tuple[set[str], Critic]] = {
@@ -26,8 +28,10 @@ TABLE_1: dict[str, tuple[set[str], Critic]] = {
     "dfq_no_adv": ({"bn", "ice", "bce"}, "none"),
     "dfq": ({"bn", "ice", "bce", "adv"}, "student"),
     "dfmf": ({"bn", "ice", "bce", "adv"}, "assistant"),
+    "deepinversion": ({"bn", "ice", "tv", "l2"}, "none"),
 }
-"""The paper's ticks; that in the column GA is the critic."""
+"""The paper's ticks; that in the column GA is the critic. Below `dfmf`: those that the table does not
+have."""
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -57,6 +61,20 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
+def variation(images: NDArray[np.float64]) -> float:
+    """R_TV, a pair of neighbours at a time."""
+    size, total = images.shape[-1], 0.0
+    for down, right in ((1, 0), (0, 1), (1, 1), (1, -1)):
+        squares = 0.0
+        for row in range(size):
+            for column in range(size):
+                if row + down < size and 0 <= column + right < size:
+                    pair = images[:, :, row + down, column + right] - images[:, :, row, column]
+                    squares += float(np.sum(pair**2))
+        total += math.sqrt(squares)
+    return total
+
+
 def by_hand(tau: float) -> dict[str, float]:
     """All terms of `SYNTHESIS` in NumPy."""
     assert SYNTHESIS.teacher_features is not None
@@ -66,7 +84,13 @@ def by_hand(tau: float) -> dict[str, float]:
     soft_teacher, soft_critic = softmax(logits / tau), softmax(critic / tau)
     pooled = SYNTHESIS.teacher_features.double().numpy().mean(axis=(2, 3))
     mean = p.mean(axis=0)
+    assert SYNTHESIS.labels is not None
+    assert SYNTHESIS.inputs is not None
+    x = SYNTHESIS.inputs.double().numpy()
     return {
+        "label": float(np.mean(-np.log(p[np.arange(6), SYNTHESIS.labels.numpy()]))),
+        "tv": variation(x),
+        "l2": math.sqrt(float(np.sum(x**2))),
         "adv": -float(np.mean(np.sum(soft_teacher * np.log(soft_teacher / soft_critic), axis=1))),
         "ice": float(np.mean(-np.sum(p * np.log(p), axis=1))),
         "one_hot": float(np.mean(-np.log(p.max(axis=1)))),
@@ -88,6 +112,10 @@ def test_every_methods_objective_is_its_equation() -> None:
             terms["ice"] + 2.0 * terms["bce"]
         ),
         Zskt(tau=2.0): terms["adv"],
+        DeepInversion(): terms["label"] + 100 * terms["bn"] + 2.5e-5 * terms["tv"] + 3e-8 * terms["l2"],
+        DeepInversion(bn_weight=0.5, tv_weight=2.0, l2_weight=3.0): (
+            terms["label"] + 0.5 * terms["bn"] + 2.0 * terms["tv"] + 3.0 * terms["l2"]
+        ),
     }
     for method, value in expected.items():
         assert float(total(method.generator_objective(SYNTHESIS))) == pytest.approx(value, rel=1e-5), method
@@ -115,6 +143,7 @@ def test_a_teacher_without_batch_norm_has_no_bn_term() -> None:
     bare = dataclasses.replace(SYNTHESIS, bn_divergences=[])
     assert set(Dfmf().generator_objective(bare)) == {"ice", "bce", "adv"}
     assert set(DfqNoAdv().warmup_objective(bare)) == {"ice", "bce"}
+    assert set(DeepInversion().generator_objective(bare)) == {"ice", "tv", "l2"}
 
 
 def test_tau_squared_scales_the_learners_divergence() -> None:

@@ -1,0 +1,82 @@
+"""Images that are themselves the parameters: DeepInversion (Yin et al., CVPR 2020)."""
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fusion.bank import ImageBank
+from fusion.networks import ImageSpec
+from fusion.synthesiser import Examine, Minimise
+
+
+class Banked:
+    """The part of a synthesiser that hands out images: from a bank that inversions fill."""
+
+    def __init__(self, bank: ImageBank, spec: ImageSpec, batch_size: int, device: torch.device) -> None:
+        self.bank = bank.to(device)
+        self._spec, self._batch_size, self._device = spec, batch_size, device
+
+    def sample(self, count: int, stream: torch.Generator) -> Tensor:
+        """Images of the bank, each at most once."""
+        return self.bank.sample(count, stream)
+
+    def preview(self, count: int, stream: torch.Generator) -> Tensor:
+        """The same; black as long as there are none."""
+        found = self.bank.sample(count, stream)
+        missing = found.new_zeros(count - len(found), *found.shape[1:])
+        return torch.cat([found, missing])
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The bank."""
+        return {"bank": self.bank}
+
+    def optimisers(self) -> dict[str, Optimizer]:
+        """None: those of an inversion end with it."""
+        return {}
+
+    def draw_labels(self, stream: torch.Generator) -> Tensor:
+        """The classes that a batch is to show: [batch], each of the teacher's alike likely."""
+        return torch.randint(
+            len(self._spec.classes), (self._batch_size,), generator=stream, device=self._device
+        )
+
+
+class PixelInversion(Banked):
+    """A batch of noise becomes images of drawn classes by many updates of its pixels."""
+
+    def __init__(
+        self,
+        bank: ImageBank,
+        spec: ImageSpec,
+        *,
+        steps: int,
+        lr: float,
+        jitter: int,
+        batch_size: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__(bank, spec, batch_size, device)
+        self._steps, self._lr, self._jitter = steps, lr, jitter
+        self._mean, self._std = (
+            torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (spec.mean, spec.std)
+        )
+
+    def update(self, stream: torch.Generator, examine: Examine, minimise: Minimise) -> None:
+        """One inversion. What is updated are the teacher's normalised inputs, from standard normal noise."""
+        shape = (self._batch_size, self._spec.channels, self._spec.size, self._spec.size)
+        inputs = torch.randn(shape, generator=stream, device=self._device).requires_grad_()
+        labels = self.draw_labels(stream)
+        shifts = torch.randint(
+            -self._jitter, self._jitter + 1, (self._steps, 2), generator=stream, device=self._device
+        )
+        black, white = (0 - self._mean) / self._std, (1 - self._mean) / self._std
+        optimiser = torch.optim.Adam([inputs], lr=self._lr)
+        for shift in shifts.tolist():
+            shifted = torch.roll(inputs, shift, dims=(2, 3))
+            said = examine(shifted * self._std + self._mean)
+            minimise(dataclasses.replace(said, labels=labels, inputs=shifted), optimiser)
+            with torch.no_grad():
+                inputs.clamp_(black, white)
+        self.bank.add(inputs.detach() * self._std + self._mean)

@@ -1,0 +1,217 @@
+"""Banks of images and the inversions that fill them, and the losses that only these have."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fusion import losses
+from fusion.assembly import FusionSettings, build_party
+from fusion.bank import ImageBank
+from fusion.batchnorm import BnWatch
+from fusion.methods import AnyMethod, DeepInversion
+from fusion.networks import frozen
+from fusion.party import Party
+from fusion.state import put_state, take_state
+from fusion.synthesis import held_out_images
+from tests.tiny import CPU, SPEC, lively, settings, teacher
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def numbered(first: int, count: int) -> Tensor:
+    """Images that are all of one value each: 1, 2, ..."""
+    return torch.arange(first, first + count).float().view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+
+
+def of(method: AnyMethod, **changes: object) -> FusionSettings:
+    plan = dataclasses.replace(settings().schedule, warmup_epochs=0)
+    return settings(method=method, schedule=plan, **changes)
+
+
+def party_of(method: AnyMethod) -> Party:
+    return build_party(0, 2, lively(0), of(method), CPU)
+
+
+def held(party: Party) -> ImageBank:
+    bank = party.modules()["bank"]
+    assert isinstance(bank, ImageBank)
+    return bank
+
+
+def test_a_bank_keeps_the_newest_images_with_their_features() -> None:
+    bank = ImageBank(5, SPEC, (2, 3))
+    assert bank.filled() == 0
+    assert bank.sample(4, stream()).shape == (0, 1, 8, 8)
+    for first in (1, 4, 7):
+        values = torch.arange(first, first + 3).float()
+        bank.add(numbered(first, 3), values.view(-1, 1, 1).expand(-1, 2, 3))
+    assert bank.filled() == 5
+    assert sorted(bank.images[:, 0, 0, 0].tolist()) == [5, 6, 7, 8, 9]
+    assert torch.equal(bank.images[:, 0, 0, 0], bank.features[:, 1, 2])
+
+
+def test_draws_of_a_bank_have_no_image_twice_and_are_functions_of_the_stream() -> None:
+    bank = ImageBank(10, SPEC)
+    bank.add(numbered(1, 6))
+    drawn = bank.sample(6, stream(1))
+    assert sorted(drawn[:, 0, 0, 0].tolist()) == [1, 2, 3, 4, 5, 6]
+    assert drawn.dtype == torch.float32
+    assert torch.equal(drawn, bank.sample(6, stream(1)))
+    assert not torch.equal(drawn, bank.sample(6, stream(2)))
+
+
+def test_a_bank_is_finer_than_eight_bits() -> None:
+    bank, images = ImageBank(50, SPEC), torch.rand(50, 1, 8, 8, generator=stream())
+    bank.add(images)
+    assert (bank.images.float() - images).abs().max() < 0.5 / 255 / 7
+
+
+def test_a_banks_state_is_all_of_it() -> None:
+    bank, other = ImageBank(5, SPEC), ImageBank(5, SPEC)
+    bank.add(numbered(1, 3))
+    bank.add(numbered(4, 3))
+    put_state(take_state({"bank": bank}, {}), {"bank": other}, {})
+    for one in (bank, other):
+        one.add(numbered(7, 1))
+    assert torch.equal(bank.images, other.images)
+    with pytest.raises(ValueError, match=r"bank/images is torch.float16 \[5, 1, 8, 8\], not"):
+        put_state(take_state({"bank": bank}, {}), {"bank": ImageBank(6, SPEC)}, {})
+
+
+def test_label_loss_is_zero_only_for_certainty_of_the_label() -> None:
+    labels = torch.tensor([0, 2])
+    certain = 1e3 * nn.functional.one_hot(labels, 3).float()
+    assert losses.label_loss(certain, labels) == 0.0
+    assert losses.label_loss(torch.zeros(2, 3), labels) == pytest.approx(math.log(3))
+    assert losses.label_loss(certain, labels.flip(0)) > 100
+    logits = torch.randn(2, 3, generator=stream())
+    expected = -(logits[0].softmax(0)[0].log() + logits[1].softmax(0)[2].log()) / 2
+    torch.testing.assert_close(losses.label_loss(logits, labels), expected)
+
+
+def test_total_variation_is_zero_for_flat_images_and_grows_with_any_edge() -> None:
+    assert losses.total_variation(torch.full((3, 2, 4, 4), 0.7)) == 0.0
+    dot = torch.zeros(1, 1, 3, 3)
+    dot[0, 0, 1, 1] = 2.0
+    assert losses.total_variation(dot) == pytest.approx(4 * math.sqrt(2 * 2.0**2))  # Two pairs a direction.
+    assert losses.total_variation(-dot) == losses.total_variation(dot)
+
+
+def test_the_norm_of_images_is_zero_for_none_but_zeros() -> None:
+    assert losses.image_norm(torch.zeros(2, 1, 2, 2)) == 0.0
+    assert losses.image_norm(torch.tensor([3.0, -4.0]).view(2, 1, 1, 1)) == 5.0
+
+
+def test_moments_are_zero_apart_only_where_they_are_equal() -> None:
+    mean, variance = torch.tensor([1.0, 2.0]), torch.tensor([0.5, 4.0])
+    assert losses.moment_distance(mean, variance, mean, variance) == 0.0
+    apart = losses.moment_distance(mean, variance, torch.tensor([4.0, 6.0]), torch.tensor([0.5, 2.0]))
+    assert apart == 5.0 + 2.0
+
+
+def test_distances_are_those_of_the_biased_moments_of_each_layers_input() -> None:
+    classifier = frozen(teacher().build())
+    images, expected = torch.rand(12, 1, 8, 8, generator=stream()), []
+
+    def note(layer: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
+        flat = inputs[0].double().transpose(0, 1).flatten(1)
+        apart = (flat.mean(1) - layer.running_mean).square().sum().sqrt()
+        expected.append(apart + (flat.var(1, correction=0) - layer.running_var).square().sum().sqrt())
+
+    hooks = [
+        module.register_forward_pre_hook(note)  # type: ignore[arg-type]
+        for module in classifier.modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    classifier(images)
+    for hook in hooks:
+        hook.remove()
+    _, divergences = BnWatch(classifier, "distance")(images)
+    assert len(divergences) == len(expected) > 3
+    torch.testing.assert_close(torch.stack(divergences).view(-1), torch.stack(expected).float())
+
+
+def test_an_inversion_comes_every_so_many_iterations_and_the_bank_is_bounded() -> None:
+    party = party_of(DeepInversion(inversion_steps=1, inversion_every=2, bank_images=20))
+    bank = held(party)
+    counts = []
+    for iteration in range(4):
+        images = party.step(iteration)
+        assert images.shape == (2, 6, 1, 8, 8)
+        counts.append(int(bank.count))
+    assert counts == [12, 12, 24, 24]
+    assert bank.filled() == 20
+
+
+def test_inverted_pixels_show_the_drawn_classes_and_stay_between_black_and_white() -> None:
+    steps = 60
+    party = party_of(DeepInversion(inversion_steps=steps, bank_images=12, bn_weight=0, jitter=0))
+    seen: list[float] = []
+    original = party.meter.add
+
+    def add(values: dict[str, Tensor], prefix: str = "") -> None:
+        seen.append(float(values["ice"]))
+        original(values, prefix)
+
+    party.meter.add = add  # type: ignore[assignment, method-assign]
+    party.begin_iteration(0)
+    party.update_generator()
+    assert len(seen) == party.updates == steps
+    assert seen[-1] < 0.8 * seen[0]
+    images = held(party).images
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert len(images.float().flatten(1).unique(dim=0)) == 12
+
+
+def test_without_weights_an_inversion_leaves_the_pixels_to_the_label_alone() -> None:
+    """The gradient of the first update, by hand: Adam moves each pixel by the rate against its sign."""
+    method = DeepInversion(
+        inversion_steps=1, bn_weight=0, tv_weight=0, l2_weight=0, jitter=0, image_lr=0.01, bank_images=12
+    )
+    party = party_of(method)
+    party.begin_iteration(0)
+    draws = torch.Generator().set_state(party._noise.get_state())
+    inputs = torch.randn(12, 1, 8, 8, generator=draws).requires_grad_()
+    labels = torch.randint(4, (12,), generator=draws)
+    logits = party.teacher(inputs * 0.4 + 0.3).logits
+    nn.functional.cross_entropy(logits, labels).backward()
+    assert inputs.grad is not None
+    moved = (inputs.detach() - 0.01 * inputs.grad / (inputs.grad.abs() + 1e-8)) * 0.4 + 0.3
+    party.update_generator()
+    torch.testing.assert_close(held(party).images.float(), moved.clamp(0, 1), atol=1e-3, rtol=1e-3)
+
+
+def test_a_rewind_halves_the_learning_rate_of_the_pixels() -> None:
+    method = DeepInversion(inversion_steps=1, bank_images=12)
+    rates = []
+    for rewinds in (0, 2):
+        party = build_party(0, 2, lively(0), of(method, rewinds=rewinds), CPU)
+        rates.append(party.synthesiser._lr)  # type: ignore[attr-defined]
+    assert rates == [0.1, 0.025]
+
+
+def test_the_images_of_a_finished_party_are_those_of_its_bank() -> None:
+    party = party_of(DeepInversion(inversion_steps=1, bank_images=20))
+    party.step(0)
+    (bank,) = party.modules().values()
+    images = held_out_images([bank.state_dict()], [SPEC], of(DeepInversion()))
+    assert images.shape == (12, 1, 8, 8)
+    kept = (held(party).images[:12].float() * 255).round().to(torch.uint8)
+    assert torch.equal(images.flatten(1).unique(dim=0), kept.flatten(1).unique(dim=0))
+
+
+def test_a_preview_of_an_empty_bank_is_black() -> None:
+    party = party_of(DeepInversion(inversion_steps=1, bank_images=12))
+    assert torch.equal(party.preview(3), torch.zeros(3, 1, 8, 8))
+    party.step(0)
+    before = party.state()
+    assert party.preview(3).amax(dim=(1, 2, 3)).min() > 0
+    assert all(torch.equal(before[name], value) for name, value in party.state().items())
