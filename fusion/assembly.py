@@ -10,9 +10,11 @@ import torch
 from fusion.augmentation import Augmentation
 from fusion.bank import ImageBank
 from fusion.compute import Compute
+from fusion.contrast import ContrastiveInversion, ProjectionHead
 from fusion.generator import Generator, GeneratorSettings
 from fusion.inversion import PixelInversion
 from fusion.label_spaces import LabelSpace, label_space
+from fusion.method import Contrasting
 from fusion.methods import DeepInversion, Dfmf, Method
 from fusion.networks import Classifier, ImageSpec, build_classifier, build_network
 from fusion.party import Party
@@ -108,7 +110,7 @@ def build_party(
     vid: Vid | None = None
     columns = list(range(len(teacher.spec.classes)))
     with seeded_initialisation(settings.seed, "party", index):
-        synthesiser = _build_synthesiser(teacher, settings, device)
+        synthesiser = _build_synthesiser(teacher.spec, frozen_teacher, settings, device)
         if settings.method.critic == "assistant":
             network = teacher.network if settings.assistant == "teacher" else settings.student
             critic = build_classifier(network, teacher.spec)
@@ -135,9 +137,11 @@ def build_party(
     )
 
 
-def _build_synthesiser(teacher: Teacher, settings: FusionSettings, device: torch.device) -> Synthesiser:
+def _build_synthesiser(
+    spec: ImageSpec, teacher: Classifier, settings: FusionSettings, device: torch.device
+) -> Synthesiser:
     """What the method makes images with, freshly initialised."""
-    method, spec, batch_size = settings.method, teacher.spec, settings.schedule.batch_size
+    method, batch_size = settings.method, settings.schedule.batch_size
     if isinstance(method, DeepInversion):
         return PixelInversion(
             ImageBank(method.bank_images, spec),
@@ -148,8 +152,25 @@ def _build_synthesiser(teacher: Teacher, settings: FusionSettings, device: torch
             batch_size=batch_size,
             device=device,
         )
+    generator = Generator(settings.generator, spec)
+    if isinstance(method, Contrasting):
+        channels = teacher.network.feature_channels
+        return ContrastiveInversion(
+            ImageBank(method.bank_images, spec, (2, channels)),
+            spec,
+            teacher=teacher,
+            head=ProjectionHead(channels, method.embedding_dim),
+            generator=generator,
+            settings=settings.generator,
+            steps=method.inversion_steps,
+            contrasted=method.contrast_images,
+            batch_size=batch_size,
+            optimisation=settings.tamed_optimisation(),
+            compute=settings.compute,
+            device=device,
+        )
     return Generative(
-        Generator(settings.generator, spec),
+        generator,
         settings.generator,
         batch_size=batch_size,
         optimisation=settings.tamed_optimisation(),

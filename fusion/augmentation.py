@@ -87,6 +87,19 @@ def resized_crop(images: Tensor, boxes: Tensor, flips: Tensor) -> Tensor:
     return _sample(images, rows, columns)
 
 
+def padded_crop(images: Tensor, padding: int, stream: torch.Generator) -> Tensor:
+    """Each image moved by up to `padding` pixels in both directions, black coming in, and mirrored with
+    probability one half; drawn from `stream`."""
+    count, channels, size, _ = images.shape
+    top, left = torch.randint(2 * padding + 1, (2, count, 1), generator=stream, device=stream.device)
+    flips = _uniform((count, 1), stream) < 0.5
+    places = torch.arange(size, device=images.device)
+    rows, columns = top + places, left + torch.where(flips, places.flip(0), places)
+    x = F.pad(images, [padding] * 4)
+    x = x.gather(2, rows.view(count, 1, size, 1).expand(-1, channels, -1, size + 2 * padding))
+    return x.gather(3, columns.view(count, 1, 1, size).expand(-1, channels, size, -1))
+
+
 def _sample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Bilinear values at the crossings of each image's `rows` and `columns`, in pixels."""
     size = images.shape[-1]

@@ -149,6 +149,30 @@ def adversarial(teacher_logits: Tensor, critic_logits: Tensor, *, tau: float) ->
     return -soft_label_kl(teacher_logits, critic_logits, tau=tau)
 
 
+def agreeing_adversarial(teacher_logits: Tensor, critic_logits: Tensor, *, tau: float) -> Tensor:
+    """Minus the mean over the batch of the divergences of those images whose class teacher and critic agree
+    on, the others counting as zero: L_adv of CMI (Fang et al., IJCAI 2021), so that the images stay what
+    they are to show."""
+    teacher = F.log_softmax(teacher_logits.float() / tau, dim=1)
+    critic = F.log_softmax(critic_logits.float() / tau, dim=1)
+    divergences = F.kl_div(critic, teacher, reduction="none", log_target=True).sum(dim=1)
+    agree = teacher_logits.argmax(dim=1) == critic_logits.argmax(dim=1)
+    return -(divergences * agree).mean()
+
+
+def contrastive(local: Tensor, whole: Tensor, batch: int, *, temperature: float) -> Tensor:
+    """L_cr of CMI: how badly each image's local view [batch + others, width] is told from the whole views of
+    all other images by its similarity to its own. Embeddings have length one.
+
+    The cross-entropies in nats are averaged over the `batch` new images and over the others, and the two
+    means added. No gradient goes through the whole views.
+    """
+    similarities = local.float() @ whole.detach().float().T / temperature
+    each = F.cross_entropy(similarities, torch.arange(len(local), device=local.device), reduction="none")
+    new, others = each[:batch].mean(), each[batch:]
+    return new + others.mean() if len(others) else new
+
+
 def gaussian_nll(prediction: Tensor, target: Tensor, variance: Tensor) -> Tensor:
     """Mean of ((target - prediction)**2 / variance + log variance) / 2: VID (Ahn et al., CVPR 2019, Eq. 5).
 

@@ -32,6 +32,8 @@ class Synthesis:
     """The teacher's classes, by number, that the images are to show: [batch]. Of methods that invert."""
     inputs: Tensor | None = None
     """The images as the teacher's network takes them, normalised."""
+    views: tuple[Tensor, Tensor] | None = None
+    """Embeddings [batch + others, width] of a part and of the whole of each image, then of earlier images."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,3 +159,26 @@ class Inverting(Method):
     def trains_in(self, iteration: int) -> bool:
         """Every so many iterations, in the first one too."""
         return iteration % self.inversion_every == 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contrasting(Inverting, Judged):
+    """A method that inverts by fresh generators, has a critic, and tells its images apart."""
+
+    teacher_passes: ClassVar[int] = 2
+
+    beta: float = setting(0.0, "Weight of the VID loss, Eqs. (1) and (2).", at_least=0)
+    critic_mode: Literal["train", "eval"] = setting(
+        "eval", "Mode of the critic's BatchNorm layers while it judges a generator, Eq. (5)."
+    )
+    bn_weight: float = setting(1.0, "Weight of the BN loss.", at_least=0)
+    label_weight: float = setting(
+        0.5, "Weight of the cross-entropy to the classes that images are to show.", at_least=0
+    )
+    adv_weight: float = setting(0.5, "Weight of the adversarial loss.", at_least=0)
+    contrast_weight: float = setting(0.8, "Weight of the contrastive loss.", at_least=0)
+    contrast_temperature: float = setting(0.1, "Temperature of the contrastive loss.", above=0)
+    contrast_images: int = setting(
+        4096, "Images of the bank, drawn anew for each update, that new ones are told apart from.", at_least=0
+    )
+    embedding_dim: int = setting(128, "Length of the embeddings that are compared.", at_least=1)

@@ -94,8 +94,8 @@ class Party:
         """Lines 6-7 for the `step`-th time, from 0."""
         self._noise = random_stream(self.device, self.seed, "warm-up", self.index, step)
 
-        def minimise(synthesis: Synthesis, *optimisers: Optimizer) -> None:
-            self._minimise(self.method.warmup_objective(synthesis), optimisers, "warmup/")
+        def minimise(synthesis: Synthesis, *optimisers: Optimizer) -> Tensor:
+            return self._minimise(self.method.warmup_objective(synthesis), optimisers, "warmup/")
 
         self.synthesiser.update(self._noise, self._examine_unjudged, minimise)
 
@@ -120,8 +120,8 @@ class Party:
         images through the
         teacher and through the critic."""
 
-        def minimise(synthesis: Synthesis, *optimisers: Optimizer) -> None:
-            self._minimise(self.method.generator_objective(synthesis), optimisers, "generator/")
+        def minimise(synthesis: Synthesis, *optimisers: Optimizer) -> Tensor:
+            return self._minimise(self.method.generator_objective(synthesis), optimisers, "generator/")
 
         if self._trains:
             self.synthesiser.update(self._noise, self._examine, minimise)
@@ -218,11 +218,13 @@ class Party:
         self.critic.requires_grad_(True)
         return at_columns(logits, self.columns)
 
-    def _minimise(self, objective: Objective, optimisers: Sequence[Optimizer], prefix: str) -> None:
+    def _minimise(self, objective: Objective, optimisers: Sequence[Optimizer], prefix: str) -> Tensor:
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
-        total(objective).backward()
+        loss = total(objective)
+        loss.backward()
         for optimiser in optimisers:
             optimiser.step()
         self.updates += 1
         self.meter.add(unweighted(objective), prefix)
+        return loss.detach()

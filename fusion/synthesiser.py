@@ -20,8 +20,8 @@ Examine: TypeAlias = Callable[[Tensor], Synthesis]
 class Minimise(Protocol):
     """An update on the method's objective."""
 
-    def __call__(self, synthesis: Synthesis, *optimisers: Optimizer) -> None:
-        """Update what the optimisers hold, by what was said of the images."""
+    def __call__(self, synthesis: Synthesis, *optimisers: Optimizer) -> Tensor:
+        """Update what the optimisers hold, by what was said of the images; the objective as it was before."""
 
 
 class Synthesiser(Protocol):

@@ -12,7 +12,7 @@ from fusion.compute import Compute
 from fusion.data.sources import DataSettings
 from fusion.generator import GeneratorSettings
 from fusion.method import Inverting
-from fusion.methods import Dafl, DeepInversion, Dfmf, Dfq, DfqNoAdv, Zskt
+from fusion.methods import Cmi, CmiGa, Dafl, DeepInversion, Dfmf, Dfq, DfqNoAdv, Zskt
 from fusion.networks import NETWORKS
 from fusion.pretraining import Recipe
 from fusion.schedule import Optimisation, Schedule
@@ -36,7 +36,9 @@ ChosenMethod: TypeAlias = Annotated[
     | Annotated[DfqNoAdv, Tag("dfq_no_adv")]
     | Annotated[Dafl, Tag("dafl")]
     | Annotated[Zskt, Tag("zskt")]
-    | Annotated[DeepInversion, Tag("deepinversion")],
+    | Annotated[DeepInversion, Tag("deepinversion")]
+    | Annotated[Cmi, Tag("cmi")]
+    | Annotated[CmiGa, Tag("cmi_ga")],
     Discriminator(_method_name),
 ]
 """Which one it is says `name`; that of DFMF may be left out."""

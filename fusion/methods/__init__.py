@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from fusion.method import Method, Synthesis
+from fusion.methods.cmi import Cmi
+from fusion.methods.cmi_ga import CmiGa
 from fusion.methods.dafl import Dafl
 from fusion.methods.deepinversion import DeepInversion
 from fusion.methods.dfmf import Dfmf
@@ -14,6 +16,8 @@ from fusion.methods.zskt import Zskt
 __all__ = [
     "METHODS",
     "AnyMethod",
+    "Cmi",
+    "CmiGa",
     "Dafl",
     "DeepInversion",
     "Dfmf",
@@ -24,7 +28,7 @@ __all__ = [
     "Zskt",
 ]
 
-AnyMethod: TypeAlias = Dfmf | Dfq | DfqNoAdv | Dafl | Zskt | DeepInversion
+AnyMethod: TypeAlias = Dfmf | Dfq | DfqNoAdv | Dafl | Zskt | DeepInversion | Cmi | CmiGa
 
 METHODS: Mapping[str, type[Method]] = {
     "dfmf": Dfmf,
@@ -33,4 +37,6 @@ METHODS: Mapping[str, type[Method]] = {
     "dafl": Dafl,
     "zskt": Zskt,
     "deepinversion": DeepInversion,
+    "cmi": Cmi,
+    "cmi_ga": CmiGa,
 }

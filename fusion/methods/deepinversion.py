@@ -4,11 +4,11 @@ al., CVPR 2020)."""
 import dataclasses
 from typing import ClassVar, Literal
 
-from fusion.losses import image_norm, label_loss, total_variation
+from fusion.losses import image_norm, total_variation
 from fusion.method import NAME, Inverting, Synthesis
 from fusion.objective import Objective, Term
 from fusion.settings import setting
-from fusion.terms import bn_distance
+from fusion.terms import bn_distance, labelled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class DeepInversion(Inverting):
     has_generator: ClassVar[bool] = False
 
     name: Literal["deepinversion"] = setting("deepinversion", NAME)
+    beta: float = setting(0.0, "Weight of the VID loss, Eqs. (1) and (2).", at_least=0)
     inversion_steps: int = setting(2000, "Updates of a batch of images until it is finished.", at_least=1)
     bn_weight: float = setting(100.0, "Weight of the BN loss.", at_least=0)
     tv_weight: float = setting(2.5e-5, "Weight of the total variation.", at_least=0)
@@ -30,10 +31,9 @@ class DeepInversion(Inverting):
 
     def generator_objective(self, synthesis: Synthesis) -> Objective:
         """L(x, y) + R_DI: the source's Eqs. (2) to (5)."""
-        assert synthesis.labels is not None
         assert synthesis.inputs is not None
         return {
-            "ice": Term(1.0, label_loss(synthesis.teacher_logits, synthesis.labels)),
+            **labelled(synthesis, weight=1.0),
             "tv": Term(self.tv_weight, total_variation(synthesis.inputs)),
             "l2": Term(self.l2_weight, image_norm(synthesis.inputs)),
             **bn_distance(synthesis, weight=self.bn_weight),

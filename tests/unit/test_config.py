@@ -84,7 +84,8 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
         ),
         (
             "method: {name: null}",
-            "method.name: unknown method None (known: dfmf, dfq, dfq_no_adv, dafl, zskt, deepinversion)",
+            "method.name: unknown method None (known: dfmf, dfq, dfq_no_adv, dafl, zskt, deepinversion, "
+            "cmi, cmi_ga)",
         ),
         ("method: {name: [1]}", "method.name: unknown method [1] (known: dfmf,"),
         ("method: dfq", "method: should be an object (got 'dfq')"),
@@ -126,6 +127,14 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
         (
             "method: {name: deepinversion, bank_images: 100}\nschedule: {warmup_epochs: 0, batch_size: 128}",
             "method.bank_images: must be at least schedule.batch_size, 128 (got 100)",
+        ),
+        (
+            "method: {name: cmi, jitter: 1}\nengine: {mode: local}",
+            "method.jitter: unknown key (known: name, beta, tau, distill_scale, critic_mode, ",
+        ),
+        (
+            "method: {name: cmi_ga, contrast_temperature: 0}",
+            "method.contrast_temperature: must be above 0 (got 0.0)",
         ),
         (
             "method: {name: deepinversion, inversion_steps: 0}",

@@ -4,7 +4,7 @@ import pytest
 
 from fusion.evaluation import forward_flops
 from fusion.generator import Generator
-from fusion.methods import AnyMethod, Dafl, DeepInversion, Dfq, DfqNoAdv
+from fusion.methods import AnyMethod, Cmi, Dafl, DeepInversion, Dfq, DfqNoAdv
 from fusion.networks import build_network
 from orchestrator.costs import Seconds, count, faster_labelling, iteration_seconds, lanes
 from orchestrator.placement import plan_actors
@@ -62,6 +62,7 @@ def test_a_method_costs_what_it_updates() -> None:
         Dfq(): 12 * (3 * g + 2 * t + 2 * s) + images,
         Dafl(): 12 * (3 * g + 2 * t) + images,
         DfqNoAdv(): images,
+        Cmi(inversion_steps=30, inversion_every=10): 3 * 12 * (3 * g + 4 * t + 2 * s),
         DeepInversion(inversion_steps=30, inversion_every=10): 3 * 12 * 2 * t,
     }
     for method, flops in expected.items():

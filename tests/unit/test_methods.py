@@ -12,7 +12,7 @@ from torch import Tensor
 from fusion import algorithm
 from fusion.assembly import FusionSettings, build_party, build_student, student_spec
 from fusion.epoch import EpochReport
-from fusion.methods import METHODS, AnyMethod, Dafl, DeepInversion, Dfmf, Dfq, DfqNoAdv, Zskt
+from fusion.methods import METHODS, AnyMethod, Cmi, CmiGa, Dafl, DeepInversion, Dfmf, Dfq, DfqNoAdv, Zskt
 from fusion.party import Party
 from fusion.student import Student
 from fusion.teachers import Teacher
@@ -29,9 +29,15 @@ CHOICES: list[AnyMethod] = [
     Dafl(),
     Zskt(),
     DeepInversion(inversion_steps=2, inversion_every=2, bank_images=20),
+    Cmi(inversion_steps=2, inversion_every=2, bank_images=20, contrast_images=16),
+    CmiGa(inversion_steps=2, inversion_every=1, bank_images=20, beta=1.0),
 ]
 
-MAKERS: dict[str, set[str]] = {"deepinversion": {"bank"}}
+MAKERS: dict[str, set[str]] = {
+    "deepinversion": {"bank"},
+    "cmi": {"bank", "head"},
+    "cmi_ga": {"bank", "head"},
+}
 """What a party keeps to make images with, where it is no generator."""
 
 
@@ -82,7 +88,7 @@ def test_each_phase_updates_what_the_method_says(method: AnyMethod) -> None:
     assert moved(fresh, warm) == (makers if method.warmup_loss else set())
     algorithm.fuse(parties, student, plan)
     learners = roles if method.trains_generators else roles - makers
-    assert moved(warm, parameters()) == learners | {"student", "vids"}
+    assert moved(warm, parameters()) == learners | {"student"} | ({"vids"} if method.beta > 0 else set())
 
 
 @pytest.mark.parametrize("method", CHOICES, ids=list(METHODS))
@@ -236,7 +242,8 @@ def test_a_local_run_ends_with_finite_losses_and_goes_on_from_a_snapshot_to_the_
     terms = {name.rsplit("/", 1)[1] for name in metrics if name.startswith("generator/")}
     assert bool(terms) == method.trains_generators
     assert any(name.startswith("assistant/") for name in metrics) == (method.critic == "assistant")
-    assert {"student/distill", "student/party-0/vid", "student/party-1/adv"} <= set(metrics)
+    assert {"student/distill", "student/party-1/adv"} <= set(metrics)
+    assert ("student/party-0/vid" in metrics) == (method.beta > 0)
     middle = next(one for one in keeper.kept if one.iterations == 2)
     again, _, _ = fused(method, middle)
     assert equal(again.student, whole.student)
