@@ -15,8 +15,9 @@ from fusion.generator import Generator, GeneratorSettings
 from fusion.inversion import PixelInversion
 from fusion.label_spaces import LabelSpace, label_space
 from fusion.method import Contrasting
-from fusion.methods import DeepInversion, Dfmf, Method
+from fusion.methods import DeepInversion, Dfmf, Method, Nayer
 from fusion.networks import Classifier, ImageSpec, build_classifier, build_network
+from fusion.noisy import NoisyInversion, class_embeddings
 from fusion.party import Party
 from fusion.schedule import Optimisation, Schedule
 from fusion.seeding import derive_seed, seeded_initialisation
@@ -109,8 +110,11 @@ def build_party(
     critic: Classifier | None = None
     vid: Vid | None = None
     columns = list(range(len(teacher.spec.classes)))
+    if settings.method.critic == "student":
+        assert student is not None
+        columns = [student.classes.index(name) for name in teacher.spec.classes]
     with seeded_initialisation(settings.seed, "party", index):
-        synthesiser = _build_synthesiser(teacher.spec, frozen_teacher, settings, device)
+        synthesiser = _build_synthesiser(teacher.spec, frozen_teacher, settings, device, student, columns)
         if settings.method.critic == "assistant":
             network = teacher.network if settings.assistant == "teacher" else settings.student
             critic = build_classifier(network, teacher.spec)
@@ -119,7 +123,6 @@ def build_party(
         assert student is not None
         with seeded_initialisation(settings.seed, "student"):
             critic = build_classifier(settings.student, student)
-        columns = [student.classes.index(name) for name in teacher.spec.classes]
     return Party(
         index=index,
         share=settings.schedule.share(num_parties),
@@ -138,7 +141,12 @@ def build_party(
 
 
 def _build_synthesiser(
-    spec: ImageSpec, teacher: Classifier, settings: FusionSettings, device: torch.device
+    spec: ImageSpec,
+    teacher: Classifier,
+    settings: FusionSettings,
+    device: torch.device,
+    student: ImageSpec | None,
+    columns: list[int],
 ) -> Synthesiser:
     """What the method makes images with, freshly initialised."""
     method, batch_size = settings.method, settings.schedule.batch_size
@@ -164,6 +172,22 @@ def _build_synthesiser(
             settings=settings.generator,
             steps=method.inversion_steps,
             contrasted=method.contrast_images,
+            batch_size=batch_size,
+            optimisation=settings.tamed_optimisation(),
+            compute=settings.compute,
+            device=device,
+        )
+    if isinstance(method, Nayer):
+        assert student is not None
+        return NoisyInversion(
+            ImageBank(method.bank_images, spec),
+            spec,
+            embeddings=class_embeddings(method.embeddings, student.classes)[columns],
+            generator=generator,
+            settings=settings.generator,
+            kind=method.noisy_layer,
+            steps=method.inversion_steps,
+            restart_every=method.restart_every,
             batch_size=batch_size,
             optimisation=settings.tamed_optimisation(),
             compute=settings.compute,

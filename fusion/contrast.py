@@ -13,10 +13,9 @@ from fusion.augmentation import crop_boxes, padded_crop, resized_crop
 from fusion.bank import ImageBank
 from fusion.compute import Compute
 from fusion.generator import Generator, GeneratorSettings
-from fusion.inversion import Banked
+from fusion.inversion import Banked, Smallest, drawn_seed, start_afresh
 from fusion.networks import Classifier, ImageSpec
 from fusion.schedule import Optimisation
-from fusion.seeding import seeded_initialisation
 from fusion.synthesiser import Examine, Minimise
 
 SMALLEST_AREA = 0.25
@@ -67,12 +66,13 @@ class ContrastiveInversion(Banked):
 
     def update(self, stream: torch.Generator, examine: Examine, minimise: Minimise) -> None:
         """One inversion, of which the bank keeps the images with the smallest objective."""
-        self._restart(stream)
+        start_afresh(self._generator, self._settings, self._spec, drawn_seed(stream))
+        self._generator.train()
         shape = (self._batch_size, self._settings.latent_dim)
         noise = nn.Parameter(torch.randn(shape, generator=stream, device=self._device))
         labels = self.draw_labels(stream)
         optimiser = self._optimisation.generator([*self._generator.parameters(), noise])
-        least: Tensor | None = None
+        best = Smallest()
         for _ in range(self._steps):
             with self._compute.autocast(self._device):
                 images = self._generator(noise)
@@ -83,15 +83,8 @@ class ContrastiveInversion(Banked):
             found = minimise(
                 dataclasses.replace(said, labels=labels, views=views), optimiser, self._head_optimiser
             )
-            images, features = images.detach(), features.detach()
-            if least is None:
-                least, best, best_features = found, images, features
-            else:
-                better = found < least
-                least = torch.where(better, found, least)
-                best = torch.where(better, images, best)
-                best_features = torch.where(better, features, best_features)
-        self.bank.add(best, best_features)
+            best.note(found, images, features)
+        self.bank.add(*best.kept)
 
     def modules(self) -> dict[str, nn.Module]:
         """The bank and the head."""
@@ -100,14 +93,6 @@ class ContrastiveInversion(Banked):
     def optimisers(self) -> dict[str, Optimizer]:
         """The head's."""
         return {"head_optimiser": self._head_optimiser}
-
-    def _restart(self, stream: torch.Generator) -> None:
-        """The generator becomes a fresh one."""
-        seed = int(torch.randint(2**62, (1,), generator=stream, device=self._device))
-        with seeded_initialisation(seed, "restart"):
-            fresh = Generator(self._settings, self._spec)
-        self._generator.load_state_dict(fresh.state_dict())
-        self._generator.train()
 
     def _local_features(self, images: Tensor, stream: torch.Generator) -> Tensor:
         """Of a part of each image, enlarged and perhaps mirrored: [batch, channels]."""

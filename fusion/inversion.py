@@ -7,8 +7,40 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fusion.bank import ImageBank
+from fusion.generator import Generator, GeneratorSettings
 from fusion.networks import ImageSpec
+from fusion.seeding import seeded_initialisation
 from fusion.synthesiser import Examine, Minimise
+
+
+class Smallest:
+    """Remembers what belonged to the smallest objective, without asking the device what it was."""
+
+    def __init__(self) -> None:
+        self._objective: Tensor | None = None
+        self.kept: list[Tensor] = []
+
+    def note(self, objective: Tensor, *tensors: Tensor) -> None:
+        """These tensors, of one shape whenever they are noted, had this objective, a scalar."""
+        now = [one.detach() for one in tensors]
+        if self._objective is None:
+            self._objective, self.kept = objective, now
+            return
+        better = objective < self._objective
+        self._objective = torch.where(better, objective, self._objective)
+        self.kept = [torch.where(better, *pair) for pair in zip(now, self.kept, strict=True)]
+
+
+def start_afresh(generator: Generator, settings: GeneratorSettings, spec: ImageSpec, seed: int) -> None:
+    """Give the generator the weights of a new one."""
+    with seeded_initialisation(seed, "restart"):
+        fresh = Generator(settings, spec)
+    generator.load_state_dict(fresh.state_dict())
+
+
+def drawn_seed(stream: torch.Generator) -> int:
+    """A seed that the stream decides."""
+    return int(torch.randint(2**62, (1,), generator=stream, device=stream.device))
 
 
 class Banked:

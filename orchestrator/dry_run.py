@@ -13,6 +13,7 @@ from orchestrator.costs import STORE_BYTES, faster_labelling, iteration_seconds,
 from orchestrator.estimate import PROCESS_BYTES, estimate, measured_flops_per_second
 from orchestrator.label_spaces import check_classes
 from orchestrator.loading import dump_config
+from orchestrator.method_check import check_method
 from orchestrator.placement import Plan, plan_actors
 from orchestrator.running import resolve
 from orchestrator.teachers import check_data, lessons, read_data, read_teachers
@@ -53,6 +54,7 @@ def subject(config: RunConfig) -> tuple[ImageSpec, list[str], list[str]]:
         assert data is not None
         cards = [one.card for one in lessons(config, data[0])[: config.num_parties]]
     space = check_classes(config, cards)
+    check_method(config, cards, space)
     if data is not None:
         check_data(cards, space, data[1])
     return student_spec(cards, config.classes), [one.name for one in cards], [one.network for one in cards]

@@ -25,6 +25,7 @@ from orchestrator.label_spaces import check_classes
 from orchestrator.loading import config_name, load_config, overridden_config
 from orchestrator.local import LocalEngine
 from orchestrator.lock import locked
+from orchestrator.method_check import check_method
 from orchestrator.progress import Display
 from orchestrator.recording import STUDENT, Reported
 from orchestrator.run_folder import finished_summary, make_run_folder, write_text
@@ -129,6 +130,7 @@ def _started(
     todo = lessons(config, data[0]) if teachers is None and data is not None else []
     cards: Sequence[TeacherCard] = teachers or [lesson.card for lesson in todo[: config.num_parties]]
     space = check_classes(config, cards)
+    check_method(config, cards, space)
     test = check_data(cards, space, data[1]) if data is not None else None
     folder = resume.absolute() if resume else make_run_folder(config.output, config.name, default_name)
     display, stopping = Display(console or Console()), around.stopping

@@ -11,6 +11,7 @@ from fusion.methods.deepinversion import DeepInversion
 from fusion.methods.dfmf import Dfmf
 from fusion.methods.dfq import Dfq
 from fusion.methods.dfq_no_adv import DfqNoAdv
+from fusion.methods.nayer import Nayer
 from fusion.methods.zskt import Zskt
 
 __all__ = [
@@ -24,11 +25,12 @@ __all__ = [
     "Dfq",
     "DfqNoAdv",
     "Method",
+    "Nayer",
     "Synthesis",
     "Zskt",
 ]
 
-AnyMethod: TypeAlias = Dfmf | Dfq | DfqNoAdv | Dafl | Zskt | DeepInversion | Cmi | CmiGa
+AnyMethod: TypeAlias = Dfmf | Dfq | DfqNoAdv | Dafl | Zskt | DeepInversion | Cmi | CmiGa | Nayer
 
 METHODS: Mapping[str, type[Method]] = {
     "dfmf": Dfmf,
@@ -39,4 +41,5 @@ METHODS: Mapping[str, type[Method]] = {
     "deepinversion": DeepInversion,
     "cmi": Cmi,
     "cmi_ga": CmiGa,
+    "nayer": Nayer,
 }

@@ -12,7 +12,7 @@ from fusion.augmentation import Augmentation
 from fusion.compute import Compute
 from fusion.epoch import EpochReport
 from fusion.generator import GeneratorSettings
-from fusion.methods import Dafl, Dfq, DfqNoAdv, Zskt
+from fusion.methods import CmiGa, Dafl, DeepInversion, Dfq, DfqNoAdv, Zskt
 from fusion.networks import ImageSpec
 from fusion.schedule import Schedule
 from fusion.teachers import Teacher, TeacherCard
@@ -133,6 +133,22 @@ CASES: dict[str, tuple[Job, int]] = {
         1,
     ),
     "without assistants": (job([lively(0), lively(1)], method=Dafl()), 2),
+    "inverted pixels": (
+        job(
+            [lively(0), lively(1)],
+            method=DeepInversion(inversion_steps=2, inversion_every=2, bank_images=20),
+            schedule=dataclasses.replace(SHORT, warmup_epochs=0),
+        ),
+        2,
+    ),
+    "fresh generators, assistants": (
+        job(
+            [lively(0), lively(1)],
+            method=CmiGa(inversion_steps=2, inversion_every=2, bank_images=20, beta=1.0),
+            schedule=dataclasses.replace(SHORT, warmup_epochs=0),
+        ),
+        2,
+    ),
     "frozen generators": (job([lively(0), lively(1)], method=DfqNoAdv()), 2),
     "judged by the student": (job([lively(0), lively(1)], method=Dfq()), 1),
     "judged by an older student": (job([lively(0), lively(1)], method=Dfq(staleness=2)), 1),

@@ -12,7 +12,19 @@ from torch import Tensor
 from fusion import algorithm
 from fusion.assembly import FusionSettings, build_party, build_student, student_spec
 from fusion.epoch import EpochReport
-from fusion.methods import METHODS, AnyMethod, Cmi, CmiGa, Dafl, DeepInversion, Dfmf, Dfq, DfqNoAdv, Zskt
+from fusion.methods import (
+    METHODS,
+    AnyMethod,
+    Cmi,
+    CmiGa,
+    Dafl,
+    DeepInversion,
+    Dfmf,
+    Dfq,
+    DfqNoAdv,
+    Nayer,
+    Zskt,
+)
 from fusion.party import Party
 from fusion.student import Student
 from fusion.teachers import Teacher
@@ -31,12 +43,14 @@ CHOICES: list[AnyMethod] = [
     DeepInversion(inversion_steps=2, inversion_every=2, bank_images=20),
     Cmi(inversion_steps=2, inversion_every=2, bank_images=20, contrast_images=16),
     CmiGa(inversion_steps=2, inversion_every=1, bank_images=20, beta=1.0),
+    Nayer(inversion_steps=2, inversion_every=1, bank_images=20, restart_every=3),
 ]
 
 MAKERS: dict[str, set[str]] = {
     "deepinversion": {"bank"},
     "cmi": {"bank", "head"},
     "cmi_ga": {"bank", "head"},
+    "nayer": {"bank", "generator"},
 }
 """What a party keeps to make images with, where it is no generator."""
 
@@ -95,8 +109,8 @@ def test_each_phase_updates_what_the_method_says(method: AnyMethod) -> None:
 def test_the_same_generator_and_student_start_under_every_method(method: AnyMethod) -> None:
     parties, student = built(method)
     reference, learner = built(Dfmf())
-    if "generator" in parties[1].modules():
-        assert equal(parties[1].generator.state_dict(), reference[1].generator.state_dict())
+    if "generator" in (made := parties[1].modules()):
+        assert equal(made["generator"].state_dict(), reference[1].generator.state_dict())
     assert equal(student.classifier.state_dict(), learner.classifier.state_dict())
 
 

@@ -1,0 +1,163 @@
+"""NAYER (Tran et al., CVPR 2024): what a generator starts from are embeddings of classes behind a noisy
+layer,
+which is drawn anew for every batch."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fusion.augmentation import padded_crop
+from fusion.bank import ImageBank
+from fusion.compute import Compute
+from fusion.generator import Generator, GeneratorSettings
+from fusion.inversion import Banked, Smallest, drawn_seed, start_afresh
+from fusion.networks import ImageSpec
+from fusion.schedule import Optimisation
+from fusion.synthesiser import Examine, Minimise
+
+NoisyLayer: TypeAlias = Literal[
+    "linear",
+    "linear-linear",
+    "batchnorm-linear",
+    "batchnorm-linear-linear",
+    "batchnorm-linear-sigmoid",
+    "batchnorm-linear-tanh",
+    "batchnorm-linear-relu",
+]
+"""A1 to A7 of the supplement's Table 5."""
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": F.relu,
+}
+
+
+class EmbeddingsError(ValueError):
+    """A file does not hold an embedding of each class."""
+
+
+def class_embeddings(path: str | None, classes: Sequence[str]) -> Tensor:
+    """Embeddings [classes, width] of these classes, in their order: the rows of a NumPy file (.npy); or
+    one-hot
+    vectors, without a file.
+
+    Raises:
+        EmbeddingsError: the file cannot be read, or holds something else.
+    """
+    if path is None:
+        return torch.eye(len(classes))
+    try:
+        found = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise EmbeddingsError(f"{path}: {error.strerror or 'not a NumPy file'}") from error
+    except (ValueError, EOFError) as error:
+        raise EmbeddingsError(f"{path}: not a NumPy file (.npy) of numbers") from error
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu" or found.ndim != 2:
+        raise EmbeddingsError(f"{path}: must be one array of numbers, [classes, width]")
+    if len(found) != len(classes):
+        raise EmbeddingsError(f"{path}: {len(found)} vectors for {len(classes)} classes")
+    if found.shape[1] < 1 or not np.isfinite(found).all():
+        raise EmbeddingsError(f"{path}: vectors must have at least 1 number, all of them finite")
+    return torch.from_numpy(found.astype(np.float32))
+
+
+class NoisyLayers(nn.Module):
+    """Several noisy layers side by side, each for a group of `size` images, the last one perhaps for fewer:
+    embeddings [count, width] to what the generator takes, [count, latent_dim].
+
+    Weights are standard normal and biases zero; the BatchNorm layer has nothing to learn.
+    """
+
+    def __init__(
+        self, kind: NoisyLayer, count: int, size: int, width: int, latent_dim: int, stream: torch.Generator
+    ) -> None:
+        super().__init__()
+        self._parts = kind.split("-")
+        self._count, self._size = count, size
+        groups = -(-count // size)
+        widths = [width] + [latent_dim] * self._parts.count("linear")
+        self.weights = nn.ParameterList(
+            torch.randn(groups, inputs, outputs, generator=stream, device=stream.device)
+            for inputs, outputs in itertools.pairwise(widths)
+        )
+        self.biases = nn.ParameterList(
+            torch.zeros(groups, 1, latent_dim, device=stream.device) for _ in self.weights
+        )
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """The images of a group stand one after the other."""
+        x = embeddings
+        if self._parts[0] == "batchnorm":
+            x = F.batch_norm(x, None, None, training=True)
+        x = F.pad(x, (0, 0, 0, -self._count % self._size)).unflatten(0, (-1, self._size))
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            x = torch.baddbmm(bias, x, weight)
+        if self._parts[-1] in ACTIVATIONS:
+            x = ACTIVATIONS[self._parts[-1]](x)
+        return x.flatten(0, 1)[: self._count]
+
+
+class NoisyInversion(Banked):
+    """The generator learns on from batch to batch, until it starts afresh; the noisy layers do not."""
+
+    def __init__(
+        self,
+        bank: ImageBank,
+        spec: ImageSpec,
+        *,
+        embeddings: Tensor,
+        generator: Generator,
+        settings: GeneratorSettings,
+        kind: NoisyLayer,
+        steps: int,
+        restart_every: int,
+        batch_size: int,
+        optimisation: Optimisation,
+        compute: Compute,
+        device: torch.device,
+    ) -> None:
+        """`embeddings` are [classes, width], of the teacher's classes in its order; the generator starts
+        afresh after every `restart_every` batches."""
+        super().__init__(bank, spec, batch_size, device)
+        compute.place(generator, device)
+        self.embeddings, self.generator = embeddings.float().to(device), generator
+        self._settings, self._kind, self._steps = settings, kind, steps
+        self._restart_every, self._optimisation, self._compute = restart_every, optimisation, compute
+
+    def update(self, stream: torch.Generator, examine: Examine, minimise: Minimise) -> None:
+        """One inversion, of which the bank keeps the images with the smallest objective."""
+        batches = int(self.bank.count) // self._batch_size
+        if batches > 0 and batches % self._restart_every == 0:
+            start_afresh(self.generator, self._settings, self._spec, drawn_seed(stream))
+        self.generator.train()
+        labels = self.draw_labels(stream)
+        classes, width = self.embeddings.shape
+        size = min(classes, self._batch_size)
+        noisy = NoisyLayers(self._kind, self._batch_size, size, width, self._settings.latent_dim, stream)
+        optimiser = self._optimisation.generator([*self.generator.parameters(), *noisy.parameters()])
+        best = Smallest()
+        for _ in range(self._steps):
+            with self._compute.autocast(self._device):
+                images = self.generator(noisy(self.embeddings[labels]))
+            said = examine(padded_crop(images, self._spec.size // 8, stream))
+            best.note(minimise(dataclasses.replace(said, labels=labels), optimiser), images)
+        self.bank.add(*best.kept)
+
+    def draw_labels(self, stream: torch.Generator) -> Tensor:
+        """All classes, again and again, and drawn ones for what is left: a noisy layer makes one image of
+        each."""
+        classes = len(self.embeddings)
+        whole, left = divmod(self._batch_size, classes)
+        cycles = torch.arange(classes, device=self._device).repeat(whole)
+        return torch.cat([cycles, torch.randperm(classes, generator=stream, device=self._device)[:left]])
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The bank and the generator."""
+        return {**super().modules(), "generator": self.generator}

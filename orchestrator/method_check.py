@@ -1,0 +1,39 @@
+"""What a method asks of the teachers and of its own files, checked before anything is computed."""
+
+from collections.abc import Sequence
+
+import torch
+
+from fusion.batchnorm import bn_layers
+from fusion.label_spaces import LabelSpace
+from fusion.methods import Nayer
+from fusion.networks import build_network
+from fusion.noisy import EmbeddingsError, class_embeddings
+from fusion.teachers import TeacherCard
+from orchestrator.config import RunConfig
+from orchestrator.errors import user_error
+
+
+def check_method(config: RunConfig, teachers: Sequence[TeacherCard], space: LabelSpace) -> None:
+    """Nothing, if the method can be used with these teachers.
+
+    Raises:
+        UserError: of `nayer`: a teacher without BatchNorm, of which a loss is asked; or `embeddings` is no
+        file
+        with a vector for each class of the student.
+    """
+    method = config.method
+    if not isinstance(method, Nayer):
+        return
+    try:
+        class_embeddings(method.embeddings, space.classes)
+    except EmbeddingsError as error:
+        raise user_error(f"method.embeddings: {error}") from error
+    for one in teachers if method.bn_weight > 0 else ():
+        with torch.device("meta"):
+            network = build_network(one.network, one.spec)
+        if not bn_layers(network):
+            raise user_error(
+                f"method.bn_weight: must be 0 for method 'nayer' with {one.name}, whose network "
+                f"{one.network} has no BatchNorm (got {method.bn_weight:g})"
+            )

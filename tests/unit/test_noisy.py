@@ -1,0 +1,201 @@
+"""NAYER's noisy layers and embeddings, its inversion, and what it refuses."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fusion.assembly import FusionSettings, build_party, build_student, student_spec
+from fusion.label_spaces import label_space
+from fusion.methods import Nayer
+from fusion.noisy import EmbeddingsError, NoisyInversion, NoisyLayer, NoisyLayers, class_embeddings
+from fusion.party import Party
+from fusion.teachers import Teacher
+from orchestrator.errors import UserError
+from orchestrator.loading import parse_config
+from orchestrator.method_check import check_method
+from tests.tiny import CPU, SPEC, lively, settings, teacher, tiny_run
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def of(method: Nayer) -> FusionSettings:
+    return settings(method=method, schedule=dataclasses.replace(settings().schedule, warmup_epochs=0))
+
+
+def party_of(method: Nayer, teachers: list[Teacher], index: int = 0) -> Party:
+    party = build_party(index, len(teachers), teachers[index], of(method), CPU, student_spec(teachers))
+    student = build_student(teachers, of(method), CPU)
+    party.begin_iteration(0, student.as_critic())
+    return party
+
+
+def maker(party: Party) -> NoisyInversion:
+    assert isinstance(party.synthesiser, NoisyInversion)
+    return party.synthesiser
+
+
+ACTIVATIONS: dict[str, nn.Module] = {"sigmoid": nn.Sigmoid(), "tanh": nn.Tanh(), "relu": nn.ReLU()}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "linear",
+        "linear-linear",
+        "batchnorm-linear",
+        "batchnorm-linear-linear",
+        "batchnorm-linear-sigmoid",
+        "batchnorm-linear-tanh",
+        "batchnorm-linear-relu",
+    ],
+)
+def test_noisy_layers_are_those_of_torch_a_group_at_a_time(kind: NoisyLayer) -> None:
+    layers = NoisyLayers(kind, 8, 3, 5, 4, stream())
+    embeddings = torch.randn(8, 5, generator=stream(1))  # Groups of 3, 3 and 2.
+    x = nn.BatchNorm1d(5, affine=False)(embeddings) if kind.startswith("batchnorm") else embeddings
+    expected = []
+    for group, part in enumerate(x.split(3)):
+        for weights in layers.weights:
+            linear = nn.Linear(*weights.shape[1:])
+            linear.weight.data, linear.bias.data = weights[group].T, torch.zeros(4)
+            part = linear(part)
+        expected.append(ACTIVATIONS.get(kind.rsplit("-", 1)[-1], nn.Identity())(part))
+    torch.testing.assert_close(layers(embeddings), torch.cat(expected))
+    assert len(layers.weights) == kind.count("linear")
+
+
+def test_noisy_layers_are_standard_normal_with_no_bias_and_functions_of_the_stream() -> None:
+    layers, again = (NoisyLayers("linear", 6, 4, 50, 60, stream(3)) for _ in range(2))
+    weights, biases = layers.weights[0].detach(), layers.biases[0].detach()
+    assert abs(float(weights.mean())) < 0.05
+    assert abs(float(weights.std()) - 1) < 0.05
+    assert not biases.any()
+    assert not torch.equal(weights[0], weights[1])
+    assert torch.equal(weights, again.weights[0])
+
+
+def test_a_batch_has_each_class_once_a_noisy_layer() -> None:
+    party = party_of(Nayer(inversion_steps=1, bank_images=20), [lively(0)])
+    narrow = party_of(
+        Nayer(inversion_steps=1, bank_images=20),
+        [lively(0, dataclasses.replace(SPEC, classes=("a", "b", "c", "d", "e")))],
+    )
+    assert maker(party).draw_labels(stream()).tolist() == [0, 1, 2, 3] * 3
+    labels = maker(narrow).draw_labels(stream()).tolist()
+    assert labels[:10] == [0, 1, 2, 3, 4] * 2
+    assert len(set(labels[10:])) == 2
+
+
+def test_images_of_one_class_differ_because_their_noisy_layers_do() -> None:
+    layers = NoisyLayers("batchnorm-linear", 12, 5, 5, 8, stream())
+    labels = torch.tensor([0, 1, 2, 3, 4] * 2 + [3, 1])
+    inputs = layers(class_embeddings(None, tuple("abcde"))[labels])
+    assert torch.cdist(inputs, inputs).fill_diagonal_(torch.inf).min() > 0.1
+
+
+def test_embeddings_are_one_hot_or_the_rows_of_a_file(tmp_path: Path) -> None:
+    assert torch.equal(class_embeddings(None, ("a", "b")), torch.eye(2))
+    rows = np.arange(6).reshape(2, 3)
+    np.save(tmp_path / "rows.npy", rows)
+    assert class_embeddings(str(tmp_path / "rows.npy"), ("a", "b")).tolist() == rows.tolist()
+
+
+def test_a_teacher_of_some_classes_takes_their_rows(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.eye(5) * np.arange(1, 6))
+    method = Nayer(inversion_steps=1, bank_images=20, embeddings=str(tmp_path / "rows.npy"))
+    known = [
+        lively(index, dataclasses.replace(SPEC, classes=tuple(classes)))
+        for index, classes in enumerate(("abcd", "deb"))
+    ]
+    party = party_of(method, known, index=1)
+    assert maker(party).embeddings.max(dim=1).values.tolist() == [4, 5, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (np.zeros((3, 5)), "3 vectors for 4 classes"),
+        (np.zeros((4, 0)), "vectors must have at least 1 number, all of them finite"),
+        (np.full((4, 2), np.nan), "vectors must have at least 1 number, all of them finite"),
+        (np.zeros(4), r"must be one array of numbers, \[classes, width\]"),
+        (np.array(["a", "b"]), "must be one array of numbers"),
+        (np.array([{}, None]), r"not a NumPy file \(.npy\) of numbers"),
+        (b"nonsense", r"not a NumPy file \(.npy\) of numbers"),
+        (b"", r"not a NumPy file \(.npy\) of numbers"),
+        (None, "No such file"),
+    ],
+)
+def test_a_wrong_file_of_embeddings_is_one_line(tmp_path: Path, content: object, expected: str) -> None:
+    path = tmp_path / "rows.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.save(path, content, allow_pickle=True)  # type: ignore[arg-type]
+    with pytest.raises(EmbeddingsError, match=f"rows.npy: {expected}"):
+        class_embeddings(str(path), tuple("abcd"))
+    config = parse_config(
+        tiny_run(method={"name": "nayer", "embeddings": str(path)}, schedule={"warmup_epochs": 0}), "run"
+    )
+    cards = [teacher(0), teacher(1)]
+    with pytest.raises(UserError, match=f"^method.embeddings: .*rows.npy: {expected}") as caught:
+        check_method(config, cards, label_space([one.spec.classes for one in cards]))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_without_batch_norm_needs_no_bn_loss() -> None:
+    cards = [teacher(0), teacher(1, "alexnet")]
+    space = label_space([one.spec.classes for one in cards])
+
+    def check(weight: float) -> None:
+        method = {"name": "nayer", "bn_weight": weight}
+        config = parse_config(tiny_run(method=method, schedule={"warmup_epochs": 0}), "run")
+        check_method(config, cards, space)
+
+    check(0.0)
+    expected = (
+        r"^method.bn_weight: must be 0 for method 'nayer' with party-1, whose network alexnet has no "
+        r"BatchNorm \(got 10\)$"
+    )
+    with pytest.raises(UserError, match=expected):
+        check(10.0)
+
+
+def test_the_generator_learns_on_until_it_starts_afresh_and_noise_is_always_new() -> None:
+    party = party_of(
+        Nayer(inversion_steps=1, inversion_every=1, bank_images=20, restart_every=2), [lively(0)]
+    )
+    inner = maker(party).generator
+    student = build_student([lively(0)], of(Nayer()), CPU).as_critic()
+    starts: list[Tensor] = []
+    inner.register_forward_pre_hook(lambda *_: starts.append(inner.linear.weight.detach().clone()))
+    ends = []
+    for iteration in range(3):
+        party.begin_iteration(iteration, student)
+        party.update_generator()
+        ends.append(inner.linear.weight.detach().clone())
+    assert torch.equal(starts[1], ends[0])
+    assert not torch.equal(starts[2], ends[1])
+    assert (starts[2] - ends[1]).abs().max() > 0.01  # No update of one step goes so far.
+
+
+def test_the_teacher_takes_the_images_for_the_classes_of_their_embeddings() -> None:
+    method = Nayer(inversion_steps=60, bank_images=20, bn_weight=0, adv_weight=0)
+    party = party_of(method, [lively(0)])
+    seen: list[float] = []
+    original = party.meter.add
+
+    def add(values: dict[str, Tensor], prefix: str = "") -> None:
+        seen.append(float(values["ice"]))
+        original(values, prefix)
+
+    party.meter.add = add  # type: ignore[assignment, method-assign]
+    party.update_generator()
+    assert len(seen) == 60
+    assert seen[-1] < seen[0]
+    assert maker(party).bank.filled() == 12
