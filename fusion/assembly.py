@@ -8,21 +8,16 @@ from typing import Literal
 import torch
 
 from fusion.augmentation import Augmentation
-from fusion.bank import ImageBank
 from fusion.compute import Compute
-from fusion.contrast import ContrastiveInversion, ProjectionHead
-from fusion.generator import Generator, GeneratorSettings
-from fusion.inversion import PixelInversion
+from fusion.generator import GeneratorSettings
 from fusion.label_spaces import LabelSpace, label_space
-from fusion.method import Contrasting
-from fusion.methods import DeepInversion, Dfmf, Method, Nayer
+from fusion.methods import Dfmf, Method
 from fusion.networks import Classifier, ImageSpec, build_classifier, build_network
-from fusion.noisy import NoisyInversion, class_embeddings
 from fusion.party import Party
 from fusion.schedule import Optimisation, Schedule
 from fusion.seeding import derive_seed, seeded_initialisation
 from fusion.student import Student
-from fusion.synthesiser import Generative, Synthesiser
+from fusion.synthesisers import Means, build_synthesiser
 from fusion.teachers import Teacher, TeacherCard
 from fusion.vid import Vid
 
@@ -109,12 +104,20 @@ def build_party(
     frozen_teacher = teacher.build()
     critic: Classifier | None = None
     vid: Vid | None = None
-    columns = list(range(len(teacher.spec.classes)))
+    known = teacher.spec.classes
     if settings.method.critic == "student":
         assert student is not None
-        columns = [student.classes.index(name) for name in teacher.spec.classes]
+        known = student.classes
+    means = Means(
+        generator=settings.generator,
+        batch_size=settings.schedule.batch_size,
+        optimisation=settings.tamed_optimisation(),
+        taming=settings.taming,
+        compute=settings.compute,
+        device=device,
+    )
     with seeded_initialisation(settings.seed, "party", index):
-        synthesiser = _build_synthesiser(teacher.spec, frozen_teacher, settings, device, student, columns)
+        synthesiser = build_synthesiser(settings.method, teacher.spec, frozen_teacher, known, means)
         if settings.method.critic == "assistant":
             network = teacher.network if settings.assistant == "teacher" else settings.student
             critic = build_classifier(network, teacher.spec)
@@ -128,7 +131,7 @@ def build_party(
         share=settings.schedule.share(num_parties),
         teacher=frozen_teacher,
         critic=critic,
-        columns=columns,
+        columns=[known.index(name) for name in teacher.spec.classes],
         vid=vid,
         synthesiser=synthesiser,
         method=settings.method,
@@ -136,69 +139,6 @@ def build_party(
         optimisation=settings.tamed_optimisation(),
         compute=settings.compute,
         seed=settings.noise_seed(),
-        device=device,
-    )
-
-
-def _build_synthesiser(
-    spec: ImageSpec,
-    teacher: Classifier,
-    settings: FusionSettings,
-    device: torch.device,
-    student: ImageSpec | None,
-    columns: list[int],
-) -> Synthesiser:
-    """What the method makes images with, freshly initialised."""
-    method, batch_size = settings.method, settings.schedule.batch_size
-    if isinstance(method, DeepInversion):
-        return PixelInversion(
-            ImageBank(method.bank_images, spec),
-            spec,
-            steps=method.inversion_steps,
-            lr=method.image_lr * settings.taming,
-            jitter=method.jitter,
-            batch_size=batch_size,
-            device=device,
-        )
-    generator = Generator(settings.generator, spec)
-    if isinstance(method, Contrasting):
-        channels = teacher.network.feature_channels
-        return ContrastiveInversion(
-            ImageBank(method.bank_images, spec, (2, channels)),
-            spec,
-            teacher=teacher,
-            head=ProjectionHead(channels, method.embedding_dim),
-            generator=generator,
-            settings=settings.generator,
-            steps=method.inversion_steps,
-            contrasted=method.contrast_images,
-            batch_size=batch_size,
-            optimisation=settings.tamed_optimisation(),
-            compute=settings.compute,
-            device=device,
-        )
-    if isinstance(method, Nayer):
-        assert student is not None
-        return NoisyInversion(
-            ImageBank(method.bank_images, spec),
-            spec,
-            embeddings=class_embeddings(method.embeddings, student.classes)[columns],
-            generator=generator,
-            settings=settings.generator,
-            kind=method.noisy_layer,
-            steps=method.inversion_steps,
-            restart_every=method.restart_every,
-            batch_size=batch_size,
-            optimisation=settings.tamed_optimisation(),
-            compute=settings.compute,
-            device=device,
-        )
-    return Generative(
-        generator,
-        settings.generator,
-        batch_size=batch_size,
-        optimisation=settings.tamed_optimisation(),
-        compute=settings.compute,
         device=device,
     )
 

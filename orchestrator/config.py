@@ -12,7 +12,7 @@ from fusion.compute import Compute
 from fusion.data.sources import DataSettings
 from fusion.generator import GeneratorSettings
 from fusion.method import Inverting
-from fusion.methods import Cmi, CmiGa, Dafl, DeepInversion, Dfmf, Dfq, DfqNoAdv, Nayer, Zskt
+from fusion.methods import Cmi, CmiGa, Dafl, DeepInversion, Dfmf, Dfq, DfqNoAdv, Fast, Nayer, Zskt
 from fusion.networks import NETWORKS
 from fusion.pretraining import Recipe
 from fusion.schedule import Optimisation, Schedule
@@ -39,7 +39,8 @@ ChosenMethod: TypeAlias = Annotated[
     | Annotated[DeepInversion, Tag("deepinversion")]
     | Annotated[Cmi, Tag("cmi")]
     | Annotated[CmiGa, Tag("cmi_ga")]
-    | Annotated[Nayer, Tag("nayer")],
+    | Annotated[Nayer, Tag("nayer")]
+    | Annotated[Fast, Tag("fast")],
     Discriminator(_method_name),
 ]
 """Which one it is says `name`; that of DFMF may be left out."""

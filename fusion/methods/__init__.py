@@ -11,6 +11,7 @@ from fusion.methods.deepinversion import DeepInversion
 from fusion.methods.dfmf import Dfmf
 from fusion.methods.dfq import Dfq
 from fusion.methods.dfq_no_adv import DfqNoAdv
+from fusion.methods.fast import Fast
 from fusion.methods.nayer import Nayer
 from fusion.methods.zskt import Zskt
 
@@ -24,13 +25,14 @@ __all__ = [
     "Dfmf",
     "Dfq",
     "DfqNoAdv",
+    "Fast",
     "Method",
     "Nayer",
     "Synthesis",
     "Zskt",
 ]
 
-AnyMethod: TypeAlias = Dfmf | Dfq | DfqNoAdv | Dafl | Zskt | DeepInversion | Cmi | CmiGa | Nayer
+AnyMethod: TypeAlias = Dfmf | Dfq | DfqNoAdv | Dafl | Zskt | DeepInversion | Cmi | CmiGa | Nayer | Fast
 
 METHODS: Mapping[str, type[Method]] = {
     "dfmf": Dfmf,
@@ -42,4 +44,5 @@ METHODS: Mapping[str, type[Method]] = {
     "cmi": Cmi,
     "cmi_ga": CmiGa,
     "nayer": Nayer,
+    "fast": Fast,
 }

@@ -85,7 +85,7 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
         (
             "method: {name: null}",
             "method.name: unknown method None (known: dfmf, dfq, dfq_no_adv, dafl, zskt, deepinversion, "
-            "cmi, cmi_ga, nayer)",
+            "cmi, cmi_ga, nayer, fast)",
         ),
         ("method: {name: [1]}", "method.name: unknown method [1] (known: dfmf,"),
         ("method: dfq", "method: should be an object (got 'dfq')"),
@@ -135,6 +135,10 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
         (
             "method: {name: nayer, noisy_layer: conv}\nengine: {mode: local}",
             "method.noisy_layer: should be 'linear', 'linear-linear', 'batchnorm-linear', ",
+        ),
+        (
+            "method: {name: fast, restart_every: 3}\nengine: {mode: local}",
+            "method.restart_every: unknown key (known: name, beta, tau, distill_scale, critic_mode, ",
         ),
         (
             "method: {name: cmi_ga, contrast_temperature: 0}",

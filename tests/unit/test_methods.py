@@ -22,6 +22,7 @@ from fusion.methods import (
     Dfmf,
     Dfq,
     DfqNoAdv,
+    Fast,
     Nayer,
     Zskt,
 )
@@ -44,6 +45,7 @@ CHOICES: list[AnyMethod] = [
     Cmi(inversion_steps=2, inversion_every=2, bank_images=20, contrast_images=16),
     CmiGa(inversion_steps=2, inversion_every=1, bank_images=20, beta=1.0),
     Nayer(inversion_steps=2, inversion_every=1, bank_images=20, restart_every=3),
+    Fast(inversion_steps=2, inversion_every=1, bank_images=20, meta_gradient="difference"),
 ]
 
 MAKERS: dict[str, set[str]] = {
@@ -51,6 +53,7 @@ MAKERS: dict[str, set[str]] = {
     "cmi": {"bank", "head"},
     "cmi_ga": {"bank", "head"},
     "nayer": {"bank", "generator"},
+    "fast": {"bank", "generator"},
 }
 """What a party keeps to make images with, where it is no generator."""
 

@@ -20,6 +20,7 @@ from fusion.methods import (
     Dfmf,
     Dfq,
     DfqNoAdv,
+    Fast,
     Nayer,
     Synthesis,
     Zskt,
@@ -55,9 +56,9 @@ TABLE_1: dict[str, tuple[set[str], Critic]] = {
     "cmi_ga": ({"bn", "ice", "adv", "cr"}, "assistant"),
     "deepinversion": ({"bn", "ice", "tv", "l2"}, "none"),
     "nayer": ({"bn", "ice", "adv"}, "student"),
+    "fast": ({"bn", "ice", "adv"}, "student"),
 }
-"""The paper's ticks; that in the column GA is the critic. The table does not have
-`deepinversion` and `nayer`."""
+"""The paper's ticks; that in the column GA is the critic. The last three are not in its table."""
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -150,6 +151,7 @@ def test_every_methods_objective_is_its_equation() -> None:
             terms["ice"] + 2.0 * terms["bce"]
         ),
         Zskt(tau=2.0): terms["adv"],
+        Fast(tau=2.0): 10 * terms["bn"] + 0.5 * terms["label"] + 1.33 * terms["agreeing"],
         Nayer(tau=2.0): 10 * terms["bn"] + 0.5 * terms["label"] + 1.33 * terms["agreeing"],
         DeepInversion(): terms["label"] + 100 * terms["bn"] + 2.5e-5 * terms["tv"] + 3e-8 * terms["l2"],
         DeepInversion(bn_weight=0.5, tv_weight=2.0, l2_weight=3.0): (
@@ -167,7 +169,7 @@ def test_every_methods_objective_is_its_equation() -> None:
 
 
 def test_an_adversary_gains_by_disagreement_and_nothing_by_agreement() -> None:
-    for method in (Dfmf(), Dfq(), Zskt(), Cmi(), CmiGa(), Nayer()):
+    for method in (Dfmf(), Dfq(), Zskt(), Cmi(), CmiGa(), Nayer(), Fast()):
         agreeing = dataclasses.replace(SYNTHESIS, critic_logits=SYNTHESIS.teacher_logits)
         assert method.generator_objective(agreeing)["adv"].value == pytest.approx(0.0, abs=1e-6)
         assert method.generator_objective(SYNTHESIS)["adv"].value < -0.01
