@@ -1,9 +1,12 @@
 """What a run and a checkpoint that it goes on from must have in common: all that decides the result."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from fusion.methods import Nayer
 from orchestrator.config import RunConfig
 from orchestrator.tracking import flat
 
@@ -13,10 +16,17 @@ by their weights."""
 
 
 def run_identity(config: RunConfig, teachers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One level of keys as in the configuration, and each teacher's hash."""
+    """One level of keys as in the configuration, and the hashes of each teacher and of the method's file.
+
+    Raises:
+        OSError: that file cannot be read (any more).
+    """
     decides = flat(json.loads(config.model_dump_json(exclude=FREE)))
     if decides["method.name"] == "dfmf":
         del decides["method.name"]  # Which a checkpoint without a method's name is of.
+    if isinstance(config.method, Nayer) and config.method.embeddings is not None:
+        content = Path(config.method.embeddings).read_bytes()
+        decides["method.embeddings"] = hashlib.sha256(content).hexdigest()
     hashes = {f"teachers.{one['name']}.sha256": one["sha256"] for one in teachers}
     maps = {
         f"teachers.{index}.label_map": source.label_map

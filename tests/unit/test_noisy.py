@@ -15,6 +15,7 @@ from fusion.noisy import EmbeddingsError, NoisyInversion, NoisyLayer, NoisyLayer
 from fusion.party import Party
 from fusion.teachers import Teacher
 from orchestrator.errors import UserError
+from orchestrator.identity import run_identity
 from orchestrator.loading import parse_config
 from orchestrator.method_check import check_method
 from tests.tiny import CPU, SPEC, lively, settings, teacher, tiny_run
@@ -115,6 +116,17 @@ def test_a_teacher_of_some_classes_takes_their_rows(tmp_path: Path) -> None:
     ]
     party = party_of(method, known, index=1)
     assert maker(party).embeddings.max(dim=1).values.tolist() == [4, 5, 2]
+
+
+def test_a_checkpoint_knows_the_content_of_the_embeddings_and_not_where_they_lie(tmp_path: Path) -> None:
+    def identity(name: str, rows: object) -> dict[str, object]:
+        np.save(tmp_path / name, rows)  # type: ignore[arg-type]
+        method = {"name": "nayer", "embeddings": str(tmp_path / name)}
+        return run_identity(parse_config(tiny_run(method=method, schedule={"warmup_epochs": 0}), "run"), [])
+
+    first = identity("a.npy", np.eye(4))
+    assert identity("b.npy", np.eye(4)) == first
+    assert identity("a.npy", np.ones((4, 4))) != first
 
 
 @pytest.mark.parametrize(
