@@ -29,6 +29,7 @@ class ImageBank(nn.Module):
     @torch.no_grad()
     def add(self, images: Tensor, features: Tensor | None = None) -> None:
         """Keep images [count, channels, size, size], at most `size` of them, and their features."""
+        assert len(images) <= self.size
         added = int(self.count) + torch.arange(len(images), device=self.images.device)
         self.images[added % self.size] = images.to(STORED)
         if features is not None:

@@ -1,6 +1,5 @@
 """Contrastive model inversion (Fang et al., IJCAI 2021): a fresh generator for every batch, whose images are
-to
-be told apart from each other and from those in the bank."""
+to be told apart from each other and from those in the bank."""
 
 import dataclasses
 

@@ -1,4 +1,5 @@
-"""Images that are themselves the parameters: DeepInversion (Yin et al., CVPR 2020)."""
+"""What all inversions share, and the one whose parameters are the images themselves: DeepInversion (Yin et
+al., CVPR 2020)."""
 
 import dataclasses
 

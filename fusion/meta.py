@@ -1,6 +1,5 @@
 """FastDFKD (Fang et al., AAAI 2022): a generator that learns to be a good start, from which a few updates
-make a
-batch."""
+make a batch."""
 
 import copy
 import dataclasses

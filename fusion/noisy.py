@@ -1,6 +1,5 @@
 """NAYER (Tran et al., CVPR 2024): what a generator starts from are embeddings of classes behind a noisy
-layer,
-which is drawn anew for every batch."""
+layer, which is drawn anew for every batch."""
 
 import dataclasses
 import itertools
@@ -45,8 +44,7 @@ class EmbeddingsError(ValueError):
 
 def class_embeddings(path: str | None, classes: Sequence[str]) -> Tensor:
     """Embeddings [classes, width] of these classes, in their order: the rows of a NumPy file (.npy); or
-    one-hot
-    vectors, without a file.
+    one-hot vectors, without a file.
 
     Raises:
         EmbeddingsError: the file cannot be read, or holds something else.

@@ -117,8 +117,7 @@ class Party:
 
     def update_generator(self) -> None:
         """Lines 14-15, of a method that trains generators in this iteration. The gradient flows to the
-        images through the
-        teacher and through the critic."""
+        images through the teacher and through the critic."""
 
         def minimise(synthesis: Synthesis, *optimisers: Optimizer) -> Tensor:
             return self._minimise(self.method.generator_objective(synthesis), optimisers, "generator/")

@@ -19,8 +19,7 @@ def check_method(config: RunConfig, teachers: Sequence[TeacherCard], space: Labe
 
     Raises:
         UserError: of `nayer`: a teacher without BatchNorm, of which a loss is asked; or `embeddings` is no
-        file
-        with a vector for each class of the student.
+        file with a vector for each class of the student.
     """
     method = config.method
     if not isinstance(method, Nayer):

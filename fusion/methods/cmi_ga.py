@@ -1,6 +1,5 @@
 """CMI with several teachers, and an assistant in the student's place: images from fresh generators, told
-apart from all earlier ones (Shi et al., CVPR Workshops 2024, after Fang et
-al., IJCAI 2021)."""
+apart from all earlier ones (Shi et al., CVPR Workshops 2024, after Fang et al., IJCAI 2021)."""
 
 import dataclasses
 from typing import ClassVar, Literal

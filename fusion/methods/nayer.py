@@ -1,6 +1,5 @@
 """NAYER with several teachers: a generator of class embeddings behind a noisy layer that is drawn anew for
-every
-batch (Tran et al., CVPR 2024)."""
+every batch (Tran et al., CVPR 2024)."""
 
 import dataclasses
 from typing import ClassVar, Literal
