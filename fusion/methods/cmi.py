@@ -4,18 +4,17 @@ al., IJCAI 2021)."""
 import dataclasses
 from typing import ClassVar, Literal
 
-from fusion.method import NAME, Contrasting, Critic, Synthesis
+from fusion.method import NAME, Contrasting, JudgedByStudent, Synthesis
 from fusion.objective import Objective
 from fusion.settings import setting
 from fusion.terms import agreeing_adversary, bn_distance, contrast, labelled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cmi(Contrasting):
+class Cmi(Contrasting, JudgedByStudent):
     """The weights in the losses are the shared ones (docs/methods/cmi.md)."""
 
     title: ClassVar[str] = "CMI, Fang et al., IJCAI 2021, with several teachers"
-    critic: ClassVar[Critic] = "student"
 
     name: Literal["cmi"] = setting("cmi", NAME)
 

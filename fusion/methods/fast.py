@@ -5,18 +5,17 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from fusion.meta import MetaGradient
-from fusion.method import NAME, Critic, Inverting, Judged, Synthesis
+from fusion.method import NAME, Inverting, JudgedByStudent, Synthesis
 from fusion.objective import Objective
 from fusion.settings import setting
 from fusion.terms import agreeing_adversary, bn_distance, labelled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fast(Inverting, Judged):
+class Fast(Inverting, JudgedByStudent):
     """The weights in the losses, and how the start is learnt (docs/methods/fast.md)."""
 
     title: ClassVar[str] = "FastDFKD, Fang et al., AAAI 2022, with several teachers"
-    critic: ClassVar[Critic] = "student"
 
     name: Literal["fast"] = setting("fast", NAME)
     critic_mode: Literal["train", "eval"] = setting(

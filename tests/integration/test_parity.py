@@ -12,7 +12,7 @@ from fusion.augmentation import Augmentation
 from fusion.compute import Compute
 from fusion.epoch import EpochReport
 from fusion.generator import GeneratorSettings
-from fusion.methods import CmiGa, Dafl, DeepInversion, Dfq, DfqNoAdv, Zskt
+from fusion.methods import CmiGa, Dafl, DeepInversion, Dfq, DfqNoAdv, Fast, Nayer, Zskt
 from fusion.networks import ImageSpec
 from fusion.schedule import Schedule
 from fusion.teachers import Teacher, TeacherCard
@@ -145,6 +145,22 @@ CASES: dict[str, tuple[Job, int]] = {
         job(
             [lively(0), lively(1)],
             method=CmiGa(inversion_steps=2, inversion_every=2, bank_images=20, beta=1.0),
+            schedule=dataclasses.replace(SHORT, warmup_epochs=0),
+        ),
+        2,
+    ),
+    "a bank judged by the student": (
+        job(
+            [lively(0), lively(1)],
+            method=Fast(inversion_steps=2, inversion_every=2, bank_images=20),
+            schedule=dataclasses.replace(SHORT, warmup_epochs=0),
+        ),
+        2,
+    ),
+    "a bank judged by an older student": (
+        job(
+            [lively(0), lively(1)],
+            method=Nayer(inversion_steps=2, inversion_every=2, bank_images=20, staleness=1),
             schedule=dataclasses.replace(SHORT, warmup_epochs=0),
         ),
         2,

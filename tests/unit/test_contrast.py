@@ -179,7 +179,7 @@ def test_the_critic_of_cmi_is_the_student_and_that_of_cmi_ga_the_assistant() -> 
         parties = [build_party(index, 2, one, wanted, CPU, spec) for index, one in enumerate(teachers)]
         student = build_student(teachers, wanted, CPU)
         assert set(parties[0].modules()) == roles
-        assert (student.as_critic() is None) == (method.name == "cmi_ga")
+        assert (student.as_critic(0) is None) == (method.name == "cmi_ga")
         algorithm.fuse(parties, student, wanted.schedule)
         assert parties[0].meter.take()["generator/adv"] <= 0
 

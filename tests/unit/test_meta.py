@@ -21,7 +21,7 @@ def of(method: Fast) -> FusionSettings:
 
 def party_of(method: Fast) -> Party:
     party = build_party(0, 1, lively(0), of(method), CPU, student_spec([lively(0)]))
-    party.begin_iteration(0, build_student([lively(0)], of(method), CPU).as_critic())
+    party.begin_iteration(0, build_student([lively(0)], of(method), CPU).as_critic(0))
     return party
 
 
@@ -87,7 +87,7 @@ def test_a_start_that_every_copy_comes_back_to_does_not_move_along_the_way() -> 
 
 def test_each_batch_begins_at_the_start_with_noise_of_its_own() -> None:
     party = party_of(Fast(inversion_steps=2, inversion_every=1, bank_images=30))
-    made, student = maker(party), build_student([lively(0)], of(Fast()), CPU).as_critic()
+    made, student = maker(party), build_student([lively(0)], of(Fast()), CPU).as_critic(0)
     noises: list[Tensor] = []
     starts: list[list[Tensor]] = []
 

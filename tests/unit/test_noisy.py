@@ -32,7 +32,7 @@ def of(method: Nayer) -> FusionSettings:
 def party_of(method: Nayer, teachers: list[Teacher], index: int = 0) -> Party:
     party = build_party(index, len(teachers), teachers[index], of(method), CPU, student_spec(teachers))
     student = build_student(teachers, of(method), CPU)
-    party.begin_iteration(0, student.as_critic())
+    party.begin_iteration(0, student.as_critic(0))
     return party
 
 
@@ -183,7 +183,7 @@ def test_the_generator_learns_on_until_it_starts_afresh_and_noise_is_always_new(
         Nayer(inversion_steps=1, inversion_every=1, bank_images=20, restart_every=2), [lively(0)]
     )
     inner = maker(party).generator
-    student = build_student([lively(0)], of(Nayer()), CPU).as_critic()
+    student = build_student([lively(0)], of(Nayer()), CPU).as_critic(0)
     starts: list[Tensor] = []
     inner.register_forward_pre_hook(lambda *_: starts.append(inner.linear.weight.detach().clone()))
     ends = []
