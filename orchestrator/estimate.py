@@ -60,7 +60,8 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
             state += (SGD_COPIES if own else 1) * _parameters(critic)
             kept += _activations(critic, image)
         party_bytes = max(party_bytes, BYTES * (state + schedule.batch_size * kept))
-    student_state = SGD_COPIES * _parameters(student) + teacher_parameters
+    critics = (config.method.lag or 0) * _parameters(student)
+    student_state = SGD_COPIES * _parameters(student) + critics + teacher_parameters
     union = schedule.share(parties) * parties
     return Estimate(
         costs=costs,
