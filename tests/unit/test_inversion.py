@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fusion import losses
@@ -16,7 +18,10 @@ from fusion.networks import frozen
 from fusion.party import Party
 from fusion.state import put_state, take_state
 from fusion.synthesis import held_out_images
-from tests.tiny import CPU, SPEC, lively, settings, teacher
+from orchestrator.errors import UserError
+from orchestrator.finished_runs import FinishedRun
+from orchestrator.loading import parse_config
+from tests.tiny import CPU, SPEC, lively, settings, teacher, tiny_run
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -215,3 +220,23 @@ def test_a_preview_of_an_empty_bank_is_black() -> None:
     before = party.state()
     assert party.preview(3).amax(dim=(1, 2, 3)).min() > 0
     assert all(torch.equal(before[name], value) for name, value in party.state().items())
+
+
+def test_the_images_of_a_finished_run_are_read_from_its_banks(tmp_path: Path) -> None:
+    party = party_of(DeepInversion(inversion_steps=1, bank_images=20))
+    party.step(0)
+    (bank,) = party.modules().values()
+    for index in range(2):
+        (tmp_path / "parties" / f"party-{index}").mkdir(parents=True)
+        save_file(bank.state_dict(), tmp_path / "parties" / f"party-{index}" / "bank.safetensors")
+    tree = tiny_run(method={"name": "deepinversion"}, schedule={"warmup_epochs": 0})
+    run = FinishedRun(folder=tmp_path, config=parse_config(tree, "run"), summary={})
+    first, second = run.images([teacher(0), teacher(1)])
+    assert first.shape == second.shape == (12, 1, 8, 8)
+    damaged = tmp_path / "parties" / "party-1" / "bank.safetensors"
+    save_file({"linear.weight": torch.zeros(2, 2)}, damaged)
+    with pytest.raises(UserError, match="not the weights of the banks that config.yaml describes"):
+        run.images([teacher(0), teacher(1)])
+    damaged.unlink()
+    with pytest.raises(UserError, match=r"party-1/bank.safetensors: no such file"):
+        run.images([teacher(0), teacher(1)])
