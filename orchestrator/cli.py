@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator import cli_choosing, cli_comparing, cli_looking, cli_sweep, cli_teachers
+from orchestrator import cli_choosing, cli_comparing, cli_looking, cli_reproduce, cli_sweep, cli_teachers
 from orchestrator.cli_parts import RUN, Overrides, Resume, Run, one_line_errors, show
 from orchestrator.errors import UserError
 
@@ -146,6 +146,7 @@ def pretrain(run: Run, overrides: Overrides = None) -> None:
 for command in (
     cli_sweep.sweep,
     cli_sweep.spaces,
+    cli_reproduce.reproduce,
     cli_comparing.compare,
     cli_comparing.report,
     cli_looking.evaluate,

@@ -15,6 +15,15 @@ from fusion.teachers import Teacher
 CPU = torch.device("cpu")
 SPEC = ImageSpec(size=8, channels=1, classes=("a", "b", "c", "d"), mean=(0.3,), std=(0.4,))
 
+SHORT_TABLE = (
+    *("student=resnet8-w8", "pretrain.networks=[resnet8-w8]", "pretrain.gold_standard=false"),
+    *("pretrain.recipe.epochs=1", "pretrain.recipe.milestones=[1]"),
+    *("schedule.warmup_epochs=1", "schedule.epochs=1", "schedule.iterations_per_epoch=2"),
+    *("schedule.batch_size=16", "schedule.m_ga=1", "schedule.m_s=1"),
+    *("generator.width=16", "generator.latent_dim=8", "tracking.enabled=false"),
+)
+"""Overrides with which a cell of a paper's table takes a second."""
+
 
 def teacher(
     index: int = 0, network: str = "resnet8-w8", spec: ImageSpec = SPEC, name: str | None = None

@@ -46,6 +46,7 @@ class Summary(_Part):
 
     teachers: list[TeacherScore] = Field(min_length=1)
     ensemble: Score
+    gold_standard: Score | None = None
     student: StudentScore | None = None
     """None where teachers were only pretrained."""
     gap_closed: float | None = None

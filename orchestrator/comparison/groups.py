@@ -12,7 +12,7 @@ FREE = {"name", "output", "seed", "teachers", "tracking", "engine", "checkpoint"
 """Sections that may differ within a group: they decide no result. The teachers are compared by their weights
 (`orchestrator.comparison.comparable`)."""
 MOST_KEYS = 4
-"""Groups that differ in more keys are called after their first run."""
+"""Groups that differ in more keys are called after their first run, without its seed."""
 ONLY = "all runs"
 
 
@@ -129,7 +129,7 @@ def _labels(values: list[dict[str, Any]], keys: list[str], members: list[list[Ru
         return [ONLY for _ in members]
     names = short_names(keys)
     if len(keys) > MOST_KEYS:
-        labels = [group[0].name for group in members]
+        labels = [group[0].name.removesuffix(f"_seed-{group[0].seed}") for group in members]
     else:
         labels = [", ".join(f"{names[key]}={shown_value(one[key])}" for key in keys) for one in values]
     return [label if labels.count(label) == 1 else f"{label} ({i})" for i, label in enumerate(labels, 1)]

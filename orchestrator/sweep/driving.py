@@ -23,14 +23,14 @@ from orchestrator.run_folder import make_run_folder, write_text
 from orchestrator.running import resolve
 from orchestrator.stopping import Stopping
 from orchestrator.sweep import reporting, tracking
-from orchestrator.sweep.board import Board, Row, read_sweep
+from orchestrator.sweep.board import SWEEP, Board, Row, read_sweep
 from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.points import known_points
 from orchestrator.sweep.space import Space, check_space, load_space
 from orchestrator.sweep.study import TRIALS, Study, share_out
 from orchestrator.sweep.trial import ERROR, STOP
 from orchestrator.sweep.tuning import run_trials
-from orchestrator.sweep.wishes import Wishes, check_wishes, prepared
+from orchestrator.sweep.wishes import Wishes, check_cases, check_wishes, prepared
 
 STOP_SECONDS = 8.0
 """How long trials have for their last checkpoints."""
@@ -58,12 +58,33 @@ def sweep(run: str, overrides: Sequence[str], wishes: Wishes, console: Console |
         space = space.model_copy(update={"seeds": wishes.seeds})
     if wishes.scheduler == "pbt":
         space = space.model_copy(update={"seeds": 1})
+    return run_space(config, space, wishes, f"{default_name}-{config_name(wishes.space)}", console)
+
+
+def run_space(
+    config: RunConfig,
+    space: Space,
+    wishes: Wishes,
+    default_name: str,
+    console: Console | None = None,
+    again: bool = False,
+) -> SweepResult:
+    """`sweep` of a space in memory; with `again` its folder may hold a sweep of the same configuration, whose
+    finished trials stay as they are.
+
+    Raises:
+        UserError, Interrupted, RunFailed: as `sweep`.
+    """
     base = prepared(config)
     check_space(space, base, wishes.space)
     check_wishes(wishes, config)
+    check_cases(wishes, space)
     subject(config)  # What every trial would refuse.
-    named = f"{default_name}-{config_name(wishes.space)}"
-    folder = make_run_folder(config.output, config.name, named)
+    earlier = _earlier(config) if again else None
+    if earlier is None:
+        folder, parent = make_run_folder(config.output, config.name, default_name), None
+    else:
+        folder, parent = earlier
     display = Display(console or Console())
     study = Study(
         folder=folder,
@@ -77,7 +98,7 @@ def sweep(run: str, overrides: Sequence[str], wishes: Wishes, console: Console |
         concurrent=0,
         plan=None,
         gpus=0.0,
-        parent=None,
+        parent=parent,
     )
     try:
         return _run(study, config, wishes.concurrent, display, [])
@@ -85,6 +106,19 @@ def sweep(run: str, overrides: Sequence[str], wishes: Wishes, console: Console |
         with contextlib.suppress(OSError):
             folder.rmdir()  # Only if nothing has been written.
         raise
+
+
+def _earlier(config: RunConfig) -> tuple[Path, str | None] | None:
+    """The folder of the sweep of this name, and its run in MLflow; None if there is no such sweep."""
+    assert config.name is not None
+    folder = Path(config.output).absolute() / config.name
+    if not (folder / SWEEP).exists():
+        return None
+    parent: str | None = read_sweep(folder)["mlflow_run_id"]
+    before = load_config(str(folder / "config.yaml"))
+    if dump_config(before) != dump_config(absolute(config)):
+        raise UserError(f"{folder}: is a sweep with another configuration; choose another folder")
+    return folder, parent
 
 
 def resume(folder: Path, concurrent: int | None = None, console: Console | None = None) -> SweepResult:

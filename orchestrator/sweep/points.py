@@ -78,7 +78,11 @@ def of_config(study: Study, config: Mapping[str, Any], trial_id: str) -> Point:
         _, drawn_values, seed = (config[POINT][field] for field in Point._fields)
         # A member of a population gets all of another one's configuration, but stays who it is.
         name = config[NAMES][int(trial_id.rpartition("_")[2])]
-        within = {key: _within(study.space.parameters[key], value) for key, value in drawn_values.items()}
+        ranges = study.space.parameters
+        within = {
+            key: _within(ranges[key], value) if key in ranges else value
+            for key, value in drawn_values.items()
+        }
         return Point(name, within, seed)
     from ray.tune.search.repeater import TRIAL_INDEX
 

@@ -1,5 +1,6 @@
 """A study's search space: read from its file and checked against the configuration before anything starts."""
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fusion.method import Method
+from fusion.methods import METHODS
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError, user_error
 from orchestrator.loading import Tree, parse_config
@@ -52,19 +55,36 @@ class Parameter(_Part):
 class Space(_Part):
     """What a study varies."""
 
-    parameters: dict[str, Parameter] = Field(min_length=1)
+    parameters: dict[str, Parameter] = Field({}, min_length=1)
     """By key of the configuration, such as method.alpha."""
+    cases: dict[str, dict[str, Value]] = {}
+    """By name: values that go together, by key. Each is run with all points of the grids."""
     seeds: Annotated[int, Field(ge=1, le=1000)] | tuple[Annotated[int, Field(ge=0)], ...] = 3
     """How many seeds, from the configuration's on, or which."""
 
+    @model_validator(mode="after")
+    def _varies_each_once(self) -> "Space":
+        if not self.parameters and not self.cases:
+            raise ValueError("parameters: name at least one, or cases")
+        for name, values in self.cases.items():
+            if twice := [key for key in values if key in self.parameters]:
+                raise ValueError(f"cases.{name}.{twice[0]}: stands among the parameters too")
+        return self
+
     def labels(self) -> dict[str, str]:
-        """What the keys are called."""
+        """What the keys of `parameters` are called."""
         return {key: one.label or key.rpartition(".")[2] for key, one in self.parameters.items()}
 
     def points(self) -> Iterator[Parameters]:
-        """All combinations of the grids' values."""
-        for values in itertools.product(*(one.grid for one in self.parameters.values())):
-            yield dict(zip(self.parameters, values, strict=True))
+        """All combinations of the grids' values, with each case."""
+        for case in self.cases.values() or [{}]:
+            for values in itertools.product(*(one.grid for one in self.parameters.values())):
+                yield {**case, **dict(zip(self.parameters, values, strict=True))}
+
+    def case_of(self, parameters: Mapping[str, Value]) -> str | None:
+        """The case that a point is of: of those with its values the one that says most."""
+        fitting = [name for name, values in self.cases.items() if values.items() <= parameters.items()]
+        return max(fitting, key=lambda name: len(self.cases[name]), default=None)
 
     def seed_list(self, first: int) -> list[int]:
         """The seeds, the configuration's being `first`."""
@@ -118,11 +138,17 @@ def check_space(space: Space, base: Tree, source: str) -> None:
         UserError: a line for each that is not.
     """
     wrong: list[str] = []
-    for key, parameter in space.parameters.items():
+    places = [(f"parameters.{key}", key) for key in space.parameters]
+    places += [(f"cases.{name}.{key}", key) for name, values in space.cases.items() for key in values]
+    for place, key in places:
         if key.partition(".")[0] in NOT_TO_BE_SWEPT:
             hint = " (seeds: says which seeds)" if key == "seed" else ""
-            wrong.append(f"space {source}: parameters.{key}: is not for a sweep to vary{hint}")
-            continue
+            wrong.append(f"space {source}: {place}: is not for a sweep to vary{hint}")
+    if wrong:
+        raise user_error(*wrong)
+    for name, values in space.cases.items():
+        with_values(base, values, f"space {source}: cases.{name}")
+    for key, parameter in space.parameters.items():
         ends = [_like(value, parameter) for value in parameter.range or ()]
         for value in [*parameter.grid, *ends]:
             try:
@@ -138,10 +164,16 @@ def check_space(space: Space, base: Tree, source: str) -> None:
 def with_values(base: Tree, values: Mapping[str, Any], source: str) -> RunConfig:
     """The configuration `base` with `values` for some of its keys.
 
+    With another `method.name` its settings are that method's defaults, but for those that all methods have.
+
     Raises:
         UserError: it is none; the lines start with `source`.
     """
     tree = json.loads(json.dumps(base))
+    chosen = values.get("method.name")
+    if chosen in METHODS and isinstance(tree.get("method"), dict) and tree["method"].get("name") != chosen:
+        common = {field.name for field in dataclasses.fields(Method)}
+        tree["method"] = {key: value for key, value in tree["method"].items() if key in common}
     for key, value in values.items():
         place = tree
         *sections, last = key.split(".")
@@ -167,4 +199,4 @@ def _line(source: str, problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         message = "unknown key"
-    return f"{source}: {where}: {message[:1].lower()}{message[1:]}"
+    return ": ".join(filter(None, (source, where, f"{message[:1].lower()}{message[1:]}")))

@@ -67,10 +67,9 @@ class Study:
 
 def trial_name(space: Space, parameters: Mapping[str, Value], seed: int) -> str:
     """Readable, and a file's name; the same for the same values."""
-    labels = space.labels()
-    words = "_".join(
-        [*(f"{labels[key]}-{_shown(value)}" for key, value in parameters.items()), f"seed-{seed}"]
-    )
+    labels, case = space.labels(), space.case_of(parameters)
+    varied = [f"{label}-{_shown(parameters[key])}" for key, label in labels.items() if key in parameters]
+    words = "_".join([*([case] if case else []), *varied, f"seed-{seed}"])
     name = re.sub(r"[^A-Za-z0-9._-]", "-", words).lstrip("._-")
     if name == words and len(name) <= LARGEST_NAME:
         return name

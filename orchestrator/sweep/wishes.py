@@ -8,6 +8,7 @@ from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
 from orchestrator.loading import Tree
 from orchestrator.sweep.paths import absolute
+from orchestrator.sweep.space import Space
 from orchestrator.sweep.study import Scheduler, Search
 
 CACHE = "cache"
@@ -85,3 +86,16 @@ def check_wishes(wishes: Wishes, config: RunConfig) -> None:
         raise UserError("engine.student_workers: must be 1 in a sweep, whose trials run side by side")
     if config.checkpoint.to is not None:
         raise UserError("checkpoint.to: must be empty in a sweep; each trial keeps its own in its folder")
+
+
+def check_cases(wishes: Wishes, space: Space) -> None:
+    """Cases are neither drawn nor changed.
+
+    Raises:
+        UserError: they would have to be.
+    """
+    if space.cases and (wishes.search != "grid" or wishes.scheduler == "pbt"):
+        raise UserError(
+            f"space {wishes.space}: has cases, which are run as they are: --search must be grid, and "
+            "--scheduler not pbt"
+        )

@@ -37,7 +37,18 @@ def config_file(folder: Path, **changes: object) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["init"], ["pretrain"], ["fuse"], ["evaluate"], ["choose"], ["audit"], ["doctor"], ["sync"]],
+    [
+        [],
+        ["init"],
+        ["pretrain"],
+        ["fuse"],
+        ["evaluate"],
+        ["choose"],
+        ["audit"],
+        ["doctor"],
+        ["sync"],
+        ["reproduce"],
+    ],
 )
 def test_every_command_explains_itself(command: list[str], tmp_path: Path) -> None:
     done = dfmf(*command, "--help", cwd=tmp_path)

@@ -1,16 +1,18 @@
 """Search spaces and what is made of them: no Ray."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fusion.methods import Dfmf, Zskt
 from orchestrator.errors import UserError
 from orchestrator.loading import parse_config
 from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.points import drawn, known_points, of_config
-from orchestrator.sweep.space import check_space, load_space, spaces, with_values
+from orchestrator.sweep.space import Space, check_space, load_space, spaces, with_values
 from orchestrator.sweep.study import Study, share_out, trial_name
-from orchestrator.sweep.wishes import Wishes, check_wishes, prepared, wishes
+from orchestrator.sweep.wishes import Wishes, check_cases, check_wishes, prepared, wishes
 from tests.tiny import tiny_run
 
 BASE = parse_config(tiny_run(), "base")
@@ -67,6 +69,11 @@ def test_the_four_parameters_of_the_paper_have_a_space_each() -> None:
         ),
         ("parameters: {method.tau: {gird: [1]}}", "parameters.method.tau.gird: unknown key"),
         ("parameters: {method.tau: {grid: [1]}}\nseeds: 0", "seeds"),
+        ("seeds: 1", "parameters: name at least one, or cases"),
+        (
+            "parameters: {method.tau: {grid: [1]}}\ncases: {a: {method.tau: 2}}",
+            "cases.a.method.tau: stands among the parameters too",
+        ),
         ("[1, 2]", "space"),
         ("parameters: {method.tau: {grid: [1]}", "space"),
     ],
@@ -262,3 +269,53 @@ def test_names_that_had_to_be_cut_still_tell_points_apart() -> None:
     names = {trial_name(long, dict(zip(keys, (5, 0.1, 1.0, tau), strict=True)), 0) for tau in (1.0, 3.0)}
     assert len(names) == 2
     assert max(map(len, names)) <= 64
+
+
+CASES = """
+parameters: {schedule.m_s: {grid: [1, 2]}}
+cases:
+  dfmf: {method.name: dfmf, method.alpha: 0.3}
+  zskt: {method.name: zskt, schedule.warmup_epochs: 0}
+seeds: 1
+"""
+
+
+def test_cases_are_values_that_go_together(tmp_path: Path) -> None:
+    (tmp_path / "methods.yaml").write_text(CASES)
+    space = load_space(str(tmp_path / "methods.yaml"))
+    base = prepared(parse_config(tiny_run(method={"alpha": 0.2, "tau": 2.0}), "base"))
+    check_space(space, base, "methods")
+    of_methods = study(space=str(tmp_path / "methods.yaml"), base=base)
+    points = known_points(of_methods)
+    given_back = {"point": points[2]._asdict(), "names": [one.name for one in points]}
+    assert of_config(of_methods, given_back, "ab12c_00002") == points[2]
+    assert [one.name for one in points] == [
+        *("dfmf_m_s-1_seed-7", "dfmf_m_s-2_seed-7", "zskt_m_s-1_seed-7", "zskt_m_s-2_seed-7"),
+    ]
+    dfmf, zskt = (with_values(base, points[index].parameters, "point").method for index in (0, 2))
+    assert isinstance(dfmf, Dfmf)
+    assert isinstance(zskt, Zskt)  # Which has no alpha.
+    assert (dfmf.alpha, dfmf.tau, zskt.tau) == (0.3, 2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ({"method.name": "zskt"}, "cases.a: schedule.warmup_epochs: must be 0 for method 'zskt'"),
+        ({"method.name": "gan"}, "method.name: unknown method 'gan'"),
+        ({"engine.threads": 2}, "cases.a.engine.threads: is not for a sweep to vary"),
+        (
+            {"method.name": "zskt", "schedule.warmup_epochs": 0, "method.alpha": 1.0},
+            "method.alpha: unknown key .known.* of method 'zskt'",
+        ),
+    ],
+)
+def test_a_case_that_the_configuration_does_not_take_is_said(case: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        check_space(Space(cases={"a": case}), prepared(BASE), "methods")
+
+
+@pytest.mark.parametrize("wish", [{"search": "random", "samples": 2}, {"scheduler": "pbt"}])
+def test_cases_are_neither_drawn_nor_changed(wish: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="has cases, which are run as they are"):
+        check_cases(Wishes(space="methods", **wish), Space(cases={"a": {"method.alpha": 1.0}}))

@@ -1,0 +1,52 @@
+"""The command that runs a paper's table."""
+
+from typing import Annotated, cast
+
+import typer
+from rich.console import Console
+
+from orchestrator.cli_parts import Overrides, one_line_errors
+from orchestrator.errors import UserError
+
+
+def reproduce(
+    table: Annotated[str | None, typer.Argument(help="Which table (--list).", show_default=False)] = None,
+    overrides: Overrides = None,
+    scale: Annotated[
+        str, typer.Option(help="digits, fashion-mnist, cifar (shortened), or paper (its own settings).")
+    ] = "digits",
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds of each fusion.")] = 3,
+    rows: Annotated[
+        str | None, typer.Option(help="Only these rows, such as dfmf,dfq.", show_default=False)
+    ] = None,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Runs at once; by default as many as fit.", show_default=False)
+    ] = None,
+    list_tables: Annotated[bool, typer.Option("--list", help="List the tables and stop.")] = False,
+) -> None:
+    """Run a paper's table and write it beside the published one.
+
+    All its fusions are ordinary runs in OUTPUT/TABLE-SCALE; what they have in common is computed once. The
+    same command again goes on where it stopped, and runs nothing again that is finished.
+    """
+    with one_line_errors():
+        from orchestrator.reproducing import TABLES, Order, Scale
+        from orchestrator.reproducing import reproduce as run_table
+
+        if list_tables:
+            for name, one in TABLES.items():
+                print(f"{name:<8} {one.title}")
+            return
+        if table is None:
+            raise UserError(f"TABLE: name one of {', '.join(TABLES)}")
+        order = Order(
+            table=table,
+            scale=cast(Scale, scale),
+            seeds=seeds,
+            rows=None if rows is None else tuple(rows.split(",")),
+            overrides=tuple(overrides or ()),
+            concurrent=concurrent,
+        )
+        folder = run_table(order, Console())
+        print((folder / "table.md").read_text(encoding="utf-8"), end="")
+        print(f"\nwrote {folder / 'table.md'} and {folder / 'table.csv'}")

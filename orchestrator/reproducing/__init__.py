@@ -1,0 +1,162 @@
+"""A paper's tables by one command: ordinary fusions, as sweeps, written beside the published numbers."""
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+
+from orchestrator.config import RunConfig
+from orchestrator.errors import RunFailed, UserError, user_error
+from orchestrator.reproducing.results import Filled, case_name, filled
+from orchestrator.reproducing.scales import HOW_TO_GET, Part, Scale, base_of, parts_of
+from orchestrator.reproducing.tables import TABLES, Line
+from orchestrator.reproducing.writing import csv, markdown
+from orchestrator.run_folder import finished_summary, write_text
+from orchestrator.sweep import driving
+from orchestrator.sweep.paths import absolute
+from orchestrator.sweep.space import Space, check_space
+from orchestrator.sweep.study import TRIALS, trial_name
+from orchestrator.sweep.wishes import CACHE, Wishes, prepared
+from orchestrator.teachers import read_data
+
+__all__ = ["TABLES", "Order", "Scale", "reproduce"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be run."""
+
+    table: str
+    scale: Scale = "digits"
+    seeds: int = 3
+    rows: tuple[str, ...] | None = None
+    """Only these; None: all that there are."""
+    overrides: tuple[str, ...] = ()
+    concurrent: int | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """That gives the same table."""
+        options = ["--scale", self.scale, "--seeds", str(self.seeds)]
+        options += ["--rows", ",".join(self.rows)] if self.rows else []
+        return ["dfmf", "reproduce", self.table, *options, *self.overrides]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Study:
+    part: Part
+    config: RunConfig
+    space: Space
+    rows: list[Line]
+    columns: Sequence[Line]
+    seeds: list[int]
+
+    @property
+    def folder(self) -> Path:
+        assert self.config.name is not None
+        return Path(self.config.output) / self.config.name
+
+    @property
+    def is_finished(self) -> bool:
+        trials = self.folder / TRIALS
+        return all(
+            finished_summary(trials / trial_name(self.space, values, seed)) is not None
+            for values in self.space.cases.values()
+            for seed in self.seeds
+        )
+
+    def results(self) -> Filled:
+        return filled(self.part, self.folder, self.space, self.rows, self.columns, self.seeds)
+
+
+def reproduce(order: Order, console: Console | None = None) -> Path:
+    """Run what is not finished of a table, and write it: table.md and table.csv in the folder that is
+    returned. The same order again goes on where it stopped.
+
+    Raises:
+        UserError: there is no such table, scale or row; its data is not there; its folder is of another
+        configuration. Nothing has been run.
+        Interrupted: Ctrl-C or SIGTERM; the table has what is finished.
+        RunFailed: no run of the table was finished.
+    """
+    console = console or Console()
+    studies = _studies(order)
+    folder = studies[0].folder.parent
+    try:
+        for study in studies:
+            if not study.is_finished:
+                _run(study, order, console)
+    finally:
+        if any(study.folder.exists() for study in studies):
+            _write(order, folder, studies)
+    return folder
+
+
+def _run(study: _Study, order: Order, console: Console) -> None:
+    wishes = Wishes(space=order.table, seeds=order.seeds, concurrent=order.concurrent)
+    name = study.config.name or order.table
+    try:
+        driving.run_space(study.config, study.space, wishes, name, console, again=True)
+    except RunFailed as error:
+        if not any(cell.spreads for cell in study.results().cells.values()):
+            raise RunFailed(f"{error}; or, for the whole table: {shlex.join(order.command)}") from error
+
+
+def _write(order: Order, folder: Path, studies: Sequence[_Study]) -> None:
+    parts = [study.results() for study in studies]
+    configs = {study.part.name: study.config for study in studies}
+    title = f"{TABLES[order.table].title} (scale {order.scale})"
+    write_text(folder / "table.md", markdown(title, parts, configs, studies[0].seeds, order.command))
+    write_text(folder / "table.csv", csv(parts))
+
+
+def _studies(order: Order) -> list[_Study]:
+    """Everything that can be wrong is found here, before anything is run."""
+    if order.table not in TABLES:
+        raise user_error(f"TABLE: there is no {order.table!r} (known: {', '.join(TABLES)})")
+    if order.scale not in get_args(Scale):
+        raise user_error(f"--scale {order.scale}: must be one of {', '.join(get_args(Scale))}")
+    return [_study(order, part) for part in parts_of(order.table, order.scale)]
+
+
+def _study(order: Order, part: Part) -> _Study:
+    table = TABLES[order.table]
+    config = _placed(order, part)
+    rows = _chosen(table.rows(config), order.rows)
+    cases = {
+        case_name(row, column): {**row.values, **column.values} for row in rows for column in table.columns
+    }
+    space = Space(cases=cases, seeds=order.seeds)
+    check_space(space, prepared(config), order.table)
+    seeds = space.seed_list(config.seed)
+    return _Study(part=part, config=config, space=space, rows=rows, columns=table.columns, seeds=seeds)
+
+
+def _placed(order: Order, part: Part) -> RunConfig:
+    """The base of a part, in its folder, with the cache and MLflow's store of all runs in `output`."""
+    config = base_of(part, order.overrides)
+    assert config.data is not None
+    try:
+        read_data(config)
+    except UserError as error:
+        raise user_error(f"{error}; to get it: {HOW_TO_GET[config.data.source]}") from error
+    config = absolute(config)
+    output = Path(config.output)
+    cache = config.checkpoint.cache or str(output / CACHE)
+    return config.model_copy(
+        update={
+            "output": str(output / (config.name or f"{order.table}-{order.scale}")),
+            "name": part.name,
+            "checkpoint": config.checkpoint.model_copy(update={"cache": cache}),
+        }
+    )
+
+
+def _chosen(rows: Sequence[Line], wanted: Sequence[str] | None) -> list[Line]:
+    known = [row.key for row in rows]
+    if unknown := [key for key in wanted or () if key not in known]:
+        raise user_error(f"--rows: there is no {unknown[0]!r} (known: {', '.join(known)})")
+    return [row for row in rows if wanted is None or row.key in wanted]

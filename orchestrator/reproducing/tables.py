@@ -1,0 +1,112 @@
+"""The tables that can be run: which fusions stand in which row and column, beside which published numbers."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from fusion.method import Method
+from fusion.methods import METHODS
+from fusion.schedule import Schedule
+from orchestrator.config import RunConfig
+from orchestrator.sweep.space import Parameters
+
+TITLES = {
+    "gold_standard": "gold standard",
+    "teachers": "teachers",
+    "teacher_ensemble": "teacher ensemble",
+    "zskt": "ZSKT",
+    "dafl": "DAFL",
+    "dfq_no_adv": "DFQ (w/o ADV)",
+    "dfq": "DFQ",
+    "cmi": "CMI",
+    "cmi_ga": "CMI (w/GA)",
+    "dfmf": "DFMF",
+    "ga_is_teacher": "DFMF (GA=T)",
+    "ga_is_student": "DFMF (GA=S)",
+    "m_ga_5": "M_GA = 5",
+    "m_ga_10": "M_GA = 10",
+}
+"""What rows are called; others have their own names."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A row or a column: what its fusions have in the configuration."""
+
+    key: str
+    values: Parameters
+
+
+Rows: TypeAlias = Callable[[RunConfig], list[Line]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of a paper."""
+
+    title: str
+    rows: Rows
+    columns: Sequence[Line]
+
+
+def split(r: float) -> Line:
+    """The parties' shares of the training images: even, or with the imbalance ratio `r`."""
+    if r == 1:
+        return Line("balanced", {"pretrain.split": "balanced"})
+    return Line(f"r{r:g}", {"pretrain.split": "imbalanced", "pretrain.r": float(r)})
+
+
+def method_line(name: str, schedule: Schedule) -> Line:
+    """A method with the warm-up that it has when the others have that of `schedule` (Section 4.1).
+
+    One that freezes its generators gets all their updates there, N_warm-up + N epochs (250 in the paper).
+    """
+    method: type[Method] = METHODS[name]
+    epochs = schedule.warmup_epochs if method.warmup_loss is not None else 0
+    if not method.trains_generators:
+        epochs += schedule.epochs
+    return Line(name, {"method.name": name, "schedule.warmup_epochs": epochs})
+
+
+def all_methods(config: RunConfig) -> list[Line]:
+    """Every method that there is."""
+    return [method_line(name, config.schedule) for name in METHODS]
+
+
+def assisted_methods(config: RunConfig) -> list[Line]:
+    """Those of Table 4, as far as there are."""
+    return [method_line(name, config.schedule) for name in ("cmi_ga", "dfmf") if name in METHODS]
+
+
+def assistants(_: RunConfig) -> list[Line]:
+    """Assistants like their teachers, or like the student."""
+    return [Line(f"ga_is_{who}", {"assistant": who}) for who in ("teacher", "student")]
+
+
+def assistant_updates(_: RunConfig) -> list[Line]:
+    """M_GA as in the supplement."""
+    return [Line(f"m_ga_{count}", {"schedule.m_ga": count}) for count in (5, 10)]
+
+
+TABLES: Mapping[str, Table] = {
+    "dfmf-2": Table(
+        title="DFMF, Table 2: methods, two parties with the same network",
+        rows=all_methods,
+        columns=[split(1), split(3)],
+    ),
+    "dfmf-3": Table(
+        title="DFMF, Table 3: parties with different networks; assistants like teacher or student",
+        rows=assistants,
+        columns=[split(1), split(3)],
+    ),
+    "dfmf-4": Table(
+        title="DFMF, Table 4: two and four parties, more and more imbalanced",
+        rows=assisted_methods,
+        columns=[split(1), split(3), split(10), split(20)],
+    ),
+    "dfmf-s1": Table(
+        title="DFMF, supplement, Table 1: updates of the assistants in an iteration",
+        rows=assistant_updates,
+        columns=[split(1), split(3)],
+    ),
+}

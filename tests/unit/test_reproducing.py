@@ -1,0 +1,273 @@
+"""A paper's tables: what they run, at which settings, and what is written; without Ray."""
+
+import contextlib
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from fusion.methods import METHODS
+from orchestrator import fuse
+from orchestrator.errors import Interrupted, UserError
+from orchestrator.progress import Display
+from orchestrator.reproducing import Order, reproduce
+from orchestrator.reproducing.published import TABLE_2_CIFAR10, TABLE_2_CIFAR100
+from orchestrator.reproducing.scales import base_of, parts_of
+from orchestrator.reproducing.tables import TABLES, all_methods
+from orchestrator.sweep import driving
+from orchestrator.sweep.board import Board
+from orchestrator.sweep.points import Point
+from orchestrator.sweep.space import with_values
+from orchestrator.sweep.study import Study
+from orchestrator.sweep.wishes import prepared
+from tests.tiny import SHORT_TABLE
+
+Runner = Callable[[Study, Board, int, Display], None]
+
+
+def stops_after(count: int) -> Runner:
+    """Ray Tune's part, one trial after the other in this process; Ctrl-C after `count` of them."""
+
+    def run(study: Study, board: Board, total: int, display: Display) -> None:
+        done = 0
+        for row in board.rows:
+            if row["status"] == "finished":
+                continue
+            if done == count:
+                raise KeyboardInterrupt
+            point = Point(row["name"], row["parameters"], row["seed"])
+            tree = study.config(point.parameters, point.seed, point.name).model_dump(mode="json")
+            fuse(tree, console=Console(quiet=True))
+            board.set(point, "stopped early")  # What the folder says counts.
+            done += 1
+
+    return run
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    @contextlib.contextmanager
+    def no_cluster(_: object) -> Iterator[None]:
+        yield
+
+    monkeypatch.setattr(driving, "cluster", no_cluster)
+    monkeypatch.setattr(driving, "_placed", lambda study, *_: study)
+    return monkeypatch
+
+
+def order(folder: Path, *overrides: str, **changes: Any) -> Order:
+    chosen = {"table": "dfmf-2", "seeds": 1, "rows": ("dfmf", "dfq_no_adv"), **changes}
+    return Order(overrides=(*SHORT_TABLE, f"output={folder}", *overrides), **chosen)
+
+
+def test_a_table_is_run_goes_on_after_a_stop_and_is_written_beside_the_published_one(
+    tmp_path: Path, without_ray: pytest.MonkeyPatch
+) -> None:
+    asked = order(tmp_path)
+    quiet = Console(quiet=True)
+    without_ray.setattr(driving, "run_trials", stops_after(3))
+    with pytest.raises(Interrupted):
+        reproduce(asked, quiet)
+    folder = tmp_path / "dfmf-2-digits"
+    assert "1 runs are still to do; the same command goes on." in (folder / "table.md").read_text()
+    trials = folder / "digits" / "trials"
+    over = {path: path.stat().st_mtime_ns for path in trials.glob("*/summary.json")}
+    assert sorted(path.parent.name for path in over) == [
+        "dfmf_balanced_seed-0",
+        "dfmf_r3_seed-0",
+        "dfq_no_adv_balanced_seed-0",
+    ]
+
+    without_ray.setattr(driving, "run_trials", stops_after(1))  # No more than the one that is left.
+    assert reproduce(asked, quiet) == folder
+    assert {path: path.stat().st_mtime_ns for path in over} == over
+    without_ray.setattr(driving, "run_trials", stops_after(0))  # Nothing is left.
+    reproduce(asked, quiet)
+
+    def summary(name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((trials / name / "summary.json").read_text())
+        return found
+
+    lines = {
+        (one["row"], one["column"]): one
+        for one in csv.DictReader((folder / "table.csv").open(encoding="utf-8"))
+    }
+    student = summary("dfq_no_adv_r3_seed-0")
+    assert float(lines["dfq_no_adv", "r3"]["accuracy_mean"]) == student["student"]["accuracy"]
+    assert lines["dfq_no_adv", "r3"]["published"] == "91.81 ± 0.09"
+    assert lines["dfq_no_adv", "r3"]["accuracy_sd"] == ""  # Of one seed there is none.
+    assert float(lines["teachers_1", "r3"]["accuracy_mean"]) == student["teachers"][1]["accuracy"]
+    assert float(lines["teacher_ensemble", "r3"]["accuracy_mean"]) == student["ensemble"]["accuracy"]
+    assert lines["cmi", "r3"]["published"] == "91.74 ± 0.11"
+    assert lines["cmi", "r3"]["accuracy_mean"] == ""
+
+    page = (folder / "table.md").read_text()
+    accuracies = [
+        f"{summary(f'dfmf_{split}_seed-0')['student']['accuracy']:.2f}" for split in ("balanced", "r3")
+    ]
+    row = next(line for line in page.splitlines() if line.startswith("| DFMF |"))
+    cells = [cell.strip() for cell in row.split("|")]
+    assert [cells[2], cells[3], cells[5], cells[6]] == [
+        accuracies[0],
+        "93.10 ± 0.11",
+        accuracies[1],
+        "92.27 ± 0.19",
+    ]
+    assert "dfmf reproduce dfmf-2 --scale digits --seeds 1 --rows dfmf,dfq_no_adv" in page
+    assert "still to do" not in page
+    # Teachers are those of a split, whatever the method; so are generators after a warm-up of one length.
+    assert len(list((tmp_path / "cache" / "teachers").iterdir())) == 2
+
+
+def test_a_table_of_other_settings_is_not_gone_on_with(
+    tmp_path: Path, without_ray: pytest.MonkeyPatch
+) -> None:
+    without_ray.setattr(driving, "run_trials", stops_after(0))
+    with pytest.raises(Interrupted):
+        reproduce(order(tmp_path), Console(quiet=True))
+    with pytest.raises(UserError, match="is a sweep with another configuration; choose another folder"):
+        reproduce(order(tmp_path, "schedule.m_s=2"), Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "overrides", "expected"),
+    [
+        ({"table": "dfmf-9"}, (), "TABLE: there is no 'dfmf-9' (known: dfmf-2, dfmf-3, dfmf-4, dfmf-s1)"),
+        ({"scale": "large"}, (), "--scale large: must be one of digits, fashion-mnist, cifar, paper"),
+        ({"rows": ("dfmf", "gan")}, (), "--rows: there is no 'gan' (known: dfmf, dfq"),
+        ({}, ("schedule.m_sss=1",), "schedule.m_sss: unknown key"),
+        ({}, ("engine.mode=ray",), "engine.mode: must be 'local' for method 'dfq'"),
+        (
+            {"scale": "paper", "table": "dfmf-4", "rows": None},
+            ("data.root=/nowhere",),
+            "Stanford Dogs' images as",
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_a_line(
+    tmp_path: Path, changes: dict[str, Any], overrides: tuple[str, ...], expected: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        reproduce(order(tmp_path, *overrides, **{"rows": None, **changes}), Console(quiet=True))
+    assert expected in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_table_2_has_every_method_and_each_its_warm_up() -> None:
+    (part,) = parts_of("dfmf-2", "digits")
+    config = base_of(part, ())
+    rows = {row.key: row.values for row in all_methods(config)}
+    assert list(rows) == list(METHODS)
+    warm_up, epochs = config.schedule.warmup_epochs, config.schedule.epochs
+    expected = {"dfmf": warm_up, "dfq": warm_up, "dafl": warm_up, "zskt": 0, "dfq_no_adv": warm_up + epochs}
+    assert expected.items() <= {key: values["schedule.warmup_epochs"] for key, values in rows.items()}.items()
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("scale", ["digits", "fashion-mnist", "cifar", "paper"])
+def test_every_cell_of_every_table_is_a_valid_configuration(table: str, scale: Any) -> None:
+    for part in parts_of(table, scale):
+        config = base_of(part, ())
+        rows, columns = TABLES[table].rows(config), TABLES[table].columns
+        for row in rows:
+            for column in columns:
+                made = with_values(prepared(config), {**row.values, **column.values}, "cell")
+                assert made.pretrain is not None
+                assert made.pretrain.split == ("balanced" if column.key == "balanced" else "imbalanced")
+        measured = {row.key for row in rows} - {"gold_standard"}
+        printed = {row for row, _ in part.published}
+        assert printed & measured
+        assert {column for _, column in part.published} == {column.key for column in columns}
+
+
+def test_at_scale_paper_the_settings_are_the_papers() -> None:
+    """Section 4.1, as printed."""
+    for table, data in (
+        ("dfmf-2", ["cifar10", "cifar100"]),
+        ("dfmf-3", ["cifar100"]),
+        ("dfmf-s1", ["cifar10"]),
+    ):
+        parts = parts_of(table, "paper")
+        assert [base_of(part, ()).data.source for part in parts] == data  # type: ignore[union-attr]
+        assert not any(part.differs for part in parts)
+        for part in parts:
+            tree = prepared(base_of(part, ()))
+            assert tree["schedule"] == {
+                "warmup_epochs": 50,
+                "epochs": 200,
+                "iterations_per_epoch": 400,
+                "m_ga": 5,
+                "m_s": 10,
+                "batch_size": 256,
+                "teachers_per_batch": None,
+            }
+            assert tree["optimisation"] == {
+                "student_lr": 0.05,
+                "assistant_lr": 0.05,
+                "momentum": 0.9,
+                "generator_lr": 1e-3,
+                "generator_beta1": 0.5,
+                "weight_decay": 0.0,
+            }
+            method = tree["method"]
+            assert (method["alpha"], method["beta"], method["tau"]) == (0.1, 1.0, 3.0)
+            assert method["distill_scale"] == "one"
+            assert tree["weights"] == "uniform"
+            assert tree["pretrain"]["parties"] == 2
+            assert tree["pretrain"]["recipe"] == {
+                "epochs": 200,
+                "batch_size": 256,
+                "lr": 0.1,
+                "milestones": [80, 120],
+                "momentum": 0.9,
+                "weight_decay": 5e-4,
+                "crop_padding": 4,
+                "flip": 0.5,
+            }
+            augmentation = tree["augmentation"]
+            assert (augmentation["rotation"], augmentation["flip"]) == (10, 0.5)
+            networks = ["resnet18", "resnet34"] if table == "dfmf-3" else ["resnet18"]
+            student = "resnet50" if table == "dfmf-3" else "resnet18"
+            assert (tree["pretrain"]["networks"], tree["student"]) == (networks, student)
+    columns = [column.values for column in TABLES["dfmf-2"].columns]
+    assert columns == [{"pretrain.split": "balanced"}, {"pretrain.split": "imbalanced", "pretrain.r": 3.0}]
+    (cifar10, _) = parts_of("dfmf-2", "paper")
+    rows = {row.key: row.values for row in all_methods(base_of(cifar10, ()))}
+    assert rows["dfq_no_adv"]["schedule.warmup_epochs"] == 250
+    made = with_values(prepared(base_of(cifar10, ())), rows["dfq"], "dfq")
+    assert made.method.distill_scale == "one"  # Of all methods, not of DFMF alone.
+
+
+def test_at_scale_paper_the_dogs_are_the_papers_but_for_what_is_said() -> None:
+    for part, parties in zip(parts_of("dfmf-4", "paper"), (2, 4), strict=True):
+        tree = prepared(base_of(part, ()))
+        recipe = tree["pretrain"]["recipe"]
+        assert tree["pretrain"]["parties"] == parties
+        assert tree["data"]["image_size"] == 224
+        assert (recipe["epochs"], recipe["batch_size"], recipe["lr"]) == (200, 64, 0.01)
+        assert recipe["milestones"] == [50, 100, 150]
+        assert tree["schedule"]["epochs"] == 200
+        assert "ImageNet" in part.differs
+    assert [one.values.get("pretrain.r") for one in TABLES["dfmf-4"].columns] == [None, 3.0, 10.0, 20.0]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "column", "expected"),
+    [
+        (TABLE_2_CIFAR10, "balanced", 48),
+        (TABLE_2_CIFAR10, "r3", 68),
+        (TABLE_2_CIFAR100, "balanced", 33),
+        (TABLE_2_CIFAR100, "r3", 54),
+    ],
+)
+def test_published_numbers_close_the_gaps_that_docs_results_says(
+    numbers: Any, column: str, expected: int
+) -> None:
+    best = max(float(one) for one in numbers["teachers", column].split(" / "))
+    student = float(numbers["dfmf", column].split(" ± ")[0])
+    closed = 100 * (student - best) / (float(numbers["teacher_ensemble", column]) - best)
+    assert round(closed) == expected
