@@ -1,6 +1,6 @@
-"""Images from finished parties, to measure on where there are no labelled ones."""
+"""Images from finished parties, to measure on where there are no labelled ones, or to keep."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,10 @@ from fusion.networks import ImageSpec
 from fusion.seeding import random_stream
 
 HELD_OUT_IMAGES = 512
+BATCH = 256
+"""Images that are synthesised together; part of what decides them where a generator samples with the
+statistics of the batch."""
+CPU = torch.device("cpu")
 
 
 @torch.no_grad()
@@ -26,15 +30,64 @@ def held_out_images(
     """
     found = []
     for index, (state, spec) in enumerate(zip(parts, specs, strict=True)):
-        stream = random_stream(torch.device("cpu"), settings.seed, "held-out", index)
+        stream = random_stream(CPU, settings.seed, "held-out", index)
         if settings.method.images_from == "bank":
-            bank = ImageBank(len(state["images"]), spec, tuple(state["features"].shape[1:]))
-            bank.load_state_dict(dict(state))
-            images = bank.sample(HELD_OUT_IMAGES, stream)
+            images = _bank(state, spec).sample(HELD_OUT_IMAGES, stream)
         else:
-            generator = Generator(settings.generator, spec)
-            generator.load_state_dict(dict(state))
             noise = torch.randn(HELD_OUT_IMAGES, settings.generator.latent_dim, generator=stream)
-            images = generator.train(settings.generator.sampling == "batch")(noise)
-        found.append((images.clamp(0, 1) * 255).round().to(torch.uint8))
+            images = _generator(state, spec, settings)(noise)
+        found.append(_pixels(images))
     return torch.cat(found)
+
+
+@torch.no_grad()
+def synthetic_images(
+    index: int,
+    state: Mapping[str, Tensor],
+    spec: ImageSpec,
+    settings: FusionSettings,
+    count: int,
+    device: torch.device,
+) -> Iterator[Tensor]:
+    """`count` images of party `index` in batches of at most 256, uint8 [batch, channels, size, size] on the
+    CPU: of its generator, from noise that no training saw; or those of its bank, as many as there are.
+
+    `state` is as in `held_out_images`. The first images are the same whatever the count is.
+    """
+    if settings.method.images_from == "bank":
+        bank = _bank(state, spec)
+        yield from (_pixels(one.float()) for one in bank.images[: bank.filled()][:count].split(BATCH))
+        return
+    generator = _generator(state, spec, settings).to(device)
+    for step, first in enumerate(range(0, count, BATCH)):
+        stream = random_stream(CPU, settings.seed, "data-set", index, step)
+        noise = torch.randn(BATCH, settings.generator.latent_dim, generator=stream)
+        yield _pixels(generator(noise.to(device)))[: count - first].cpu()
+
+
+def check_maker(state: Mapping[str, Tensor], spec: ImageSpec, settings: FusionSettings) -> None:
+    """Whether `state` is that of a generator, or bank, as the settings have it.
+
+    Raises:
+        RuntimeError, KeyError: it is not.
+    """
+    if settings.method.images_from == "bank":
+        _bank(state, spec)
+    else:
+        _generator(state, spec, settings)
+
+
+def _generator(state: Mapping[str, Tensor], spec: ImageSpec, settings: FusionSettings) -> Generator:
+    generator = Generator(settings.generator, spec)
+    generator.load_state_dict(dict(state))
+    return generator.train(settings.generator.sampling == "batch")
+
+
+def _bank(state: Mapping[str, Tensor], spec: ImageSpec) -> ImageBank:
+    bank = ImageBank(len(state["images"]), spec, tuple(state["features"].shape[1:]))
+    bank.load_state_dict(dict(state))
+    return bank
+
+
+def _pixels(images: Tensor) -> Tensor:
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)

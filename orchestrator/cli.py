@@ -153,6 +153,7 @@ for command in (
     cli_choosing.choose,
     cli_looking.audit,
     cli_looking.export,
+    cli_looking.dataset,
     cli_looking.sync,
     cli_looking.doctor,
 ):

@@ -125,3 +125,20 @@ def export(
         from orchestrator.exporting import export as write
 
         print(write(target, form, to))
+
+
+def dataset(
+    run: Annotated[Path, typer.Argument(help="A finished run's folder.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="The file to write (.parquet).")] = Path(
+        "synthetic.parquet"
+    ),
+    images: Annotated[int, typer.Option("--images", min=1, help="How many, of all generators.")] = 10_000,
+) -> None:
+    """Write a run's synthetic images as a data set, with the soft labels of every teacher.
+
+    For pandas, Ray Data, Hugging Face `datasets`, or as a transfer set of another run.
+    """
+    with one_line_errors():
+        from orchestrator.synthetic_data import write_data_set
+
+        print(write_data_set(run, out, images))

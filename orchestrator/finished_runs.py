@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fusion.assembly import FusionSettings
-from fusion.synthesis import held_out_images
+from fusion.synthesis import check_maker, held_out_images
 from fusion.teachers import Teacher
 from orchestrator.config import RunConfig
 from orchestrator.errors import user_error
@@ -62,21 +62,31 @@ class FinishedRun:
         """
         return teachers_of(self.folder, self.config)[0]
 
+    def makers(self, teachers: Sequence[Teacher]) -> list[dict[str, Tensor]]:
+        """The state of each teacher's generator, or bank, by `Method.images_from`.
+
+        Raises:
+            UserError: one is missing or damaged.
+        """
+        part = self.config.method.images_from
+        states = [_part(self.folder / "parties" / one.name / f"{part}.safetensors") for one in teachers]
+        try:
+            for one, state in zip(teachers, states, strict=True):
+                check_maker(state, one.spec, self.settings)
+        except (RuntimeError, KeyError) as error:
+            raise user_error(
+                f"{self.folder}: parties: not the weights of the {part}s that config.yaml describes"
+            ) from error
+        return states
+
     def images(self, teachers: Sequence[Teacher]) -> list[Tensor]:
         """The held-out images of each teacher's generator, or bank: uint8 [count, channels, size, size].
 
         Raises:
             UserError: a generator, or bank, is missing or damaged.
         """
-        part = self.config.method.images_from
-        paths = [self.folder / "parties" / one.name / f"{part}.safetensors" for one in teachers]
-        states = [_part(path) for path in paths]
-        try:
-            together = held_out_images(states, [one.spec for one in teachers], self.settings)
-        except (RuntimeError, KeyError) as error:
-            raise user_error(
-                f"{self.folder}: parties: not the weights of the {part}s that config.yaml describes"
-            ) from error
+        states = self.makers(teachers)
+        together = held_out_images(states, [one.spec for one in teachers], self.settings)
         return list(together.chunk(len(teachers)))
 
 
