@@ -164,7 +164,9 @@ def check_space(space: Space, base: Tree, source: str) -> None:
 def with_values(base: Tree, values: Mapping[str, Any], source: str) -> RunConfig:
     """The configuration `base` with `values` for some of its keys.
 
-    With another `method.name` its settings are that method's defaults, but for those that all methods have.
+    With another `method.name` its settings are that method's defaults, but for those that all methods have
+    and
+    that `base` changes.
 
     Raises:
         UserError: it is none; the lines start with `source`.
@@ -172,8 +174,7 @@ def with_values(base: Tree, values: Mapping[str, Any], source: str) -> RunConfig
     tree = json.loads(json.dumps(base))
     chosen = values.get("method.name")
     if chosen in METHODS and isinstance(tree.get("method"), dict) and tree["method"].get("name") != chosen:
-        common = {field.name for field in dataclasses.fields(Method)}
-        tree["method"] = {key: value for key, value in tree["method"].items() if key in common}
+        tree["method"] = _changed_in_common(tree["method"])
     for key, value in values.items():
         place = tree
         *sections, last = key.split(".")
@@ -183,6 +184,13 @@ def with_values(base: Tree, values: Mapping[str, Any], source: str) -> RunConfig
             raise user_error(f"{source}: {key}: the configuration has no such key")
         place[last] = value
     return parse_config(tree, source)
+
+
+def _changed_in_common(settings: Tree) -> Tree:
+    """Those of a method's settings that all methods have and that are not its defaults."""
+    defaults = {field.name: field.default for field in dataclasses.fields(METHODS[settings["name"]])}
+    common = [field.name for field in dataclasses.fields(Method)]
+    return {key: settings[key] for key in common if key in settings and settings[key] != defaults[key]}
 
 
 def is_whole(parameter: Parameter) -> bool:
