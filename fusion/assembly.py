@@ -111,6 +111,7 @@ def build_party(
     means = Means(
         generator=settings.generator,
         batch_size=settings.schedule.batch_size,
+        num_parties=num_parties,
         optimisation=settings.tamed_optimisation(),
         taming=settings.taming,
         compute=settings.compute,

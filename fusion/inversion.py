@@ -76,6 +76,13 @@ class Banked:
         )
 
 
+class Finished(Banked):
+    """A bank that is full from the start, and stays as it is."""
+
+    def update(self, stream: torch.Generator, examine: Examine, minimise: Minimise) -> None:
+        """Nothing is left to learn."""
+
+
 class PixelInversion(Banked):
     """A batch of noise becomes images of drawn classes by many updates of its pixels."""
 

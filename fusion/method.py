@@ -54,6 +54,8 @@ class Method(Settings):
     """The part of a party that its images come from, by its role."""
     has_generator: ClassVar[bool] = True
     """Whether a generator makes the images; otherwise they are themselves what is updated."""
+    data_free: ClassVar[bool] = True
+    """Whether it needs nothing but teachers."""
     teacher_passes: ClassVar[int] = 1
     """How often an update's images go through the teacher."""
 
@@ -84,6 +86,11 @@ class Method(Settings):
     def updates_per_iteration(self) -> float:
         """How often, on average, what makes the images is updated."""
         return float(self.trains_generators)
+
+    @property
+    def on_training_images(self) -> bool:
+        """Whether the student learns from the teachers' own training images."""
+        return False
 
     def trains_in(self, iteration: int) -> bool:
         """Whether what makes the images learns in this iteration (from 0) of the main phase."""
@@ -182,3 +189,42 @@ class Contrasting(Inverting, Judged):
         4096, "Images of the bank, drawn anew for each update, that new ones are told apart from.", at_least=0
     )
     embedding_dim: int = setting(128, "Length of the embeddings that are compared.", at_least=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Transferring(Method):
+    """A method whose images are there from the start, in each party's bank a part of them."""
+
+    trains_generators: ClassVar[bool] = False
+    images_from: ClassVar[Literal["generator", "bank"]] = "bank"
+    has_generator: ClassVar[bool] = False
+    data_free: ClassVar[bool] = False
+
+    beta: float = setting(0.0, "Weight of the VID loss, Eqs. (1) and (2).", at_least=0)
+    images: int = setting(
+        50_000, "The most images; fairly, as many as the teachers were trained on.", at_least=1
+    )
+
+    @property
+    def taken_from(self) -> tuple[str, ...]:
+        """Files, folders, 'noise' for uniform noise, or 'data' for the run's own training images."""
+        raise NotImplementedError
+
+    @property
+    def column(self) -> str:
+        """With the images, of Parquet files."""
+        return "image"
+
+    @property
+    def evenly(self) -> bool:
+        """Whether there are to be as many images of each class as of any other."""
+        return False
+
+    @property
+    def on_training_images(self) -> bool:
+        """If they are among the sources."""
+        return "data" in self.taken_from
+
+    def share(self, num_parties: int) -> int:
+        """How many images a party keeps at most."""
+        return max(1, self.images // num_parties)

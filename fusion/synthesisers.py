@@ -9,9 +9,9 @@ from fusion.bank import ImageBank
 from fusion.compute import Compute
 from fusion.contrast import ContrastiveInversion, ProjectionHead
 from fusion.generator import Generator, GeneratorSettings
-from fusion.inversion import PixelInversion
+from fusion.inversion import Finished, PixelInversion
 from fusion.meta import MetaInversion
-from fusion.method import Contrasting, Method
+from fusion.method import Contrasting, Method, Transferring
 from fusion.methods import DeepInversion, Fast, Nayer
 from fusion.networks import Classifier, ImageSpec
 from fusion.noisy import NoisyInversion, class_embeddings
@@ -25,6 +25,7 @@ class Means:
 
     generator: GeneratorSettings
     batch_size: int
+    num_parties: int
     optimisation: Optimisation
     taming: float
     """What learning rates that are a method's own are multiplied with."""
@@ -38,6 +39,8 @@ def build_synthesiser(
     """A freshly initialised one for images of `spec`, drawing from PyTorch's global stream (see
     `fusion.seeding`); `known` are the classes that the student knows."""
     batch_size, device = means.batch_size, means.device
+    if isinstance(method, Transferring):
+        return Finished(ImageBank(method.share(means.num_parties), spec), spec, batch_size, device)
     if isinstance(method, DeepInversion):
         return PixelInversion(
             ImageBank(method.bank_images, spec),

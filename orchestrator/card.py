@@ -3,11 +3,12 @@
 import string
 from typing import Any
 
+from fusion.method import Method
 from fusion.networks import ImageSpec
 
 
-def model_card(name: str, network: str, spec: ImageSpec, summary: dict[str, Any], method: str) -> str:
-    """Markdown: what the model is, by which `method` (`Method.title`), how its input is made, where it comes
+def model_card(name: str, network: str, spec: ImageSpec, summary: dict[str, Any], method: Method) -> str:
+    """Markdown: what the model is, by which `method`, how its input is made, where it comes
     from, how good it is."""
     rows = [("teacher " + one["name"], one["accuracy"]) for one in summary["teachers"]]
     rows += [
@@ -21,11 +22,15 @@ def model_card(name: str, network: str, spec: ImageSpec, summary: dict[str, Any]
         f"* {one['name']}: {one['network']}, SHA-256 `{one['sha256']}`{_source(one)}"
         for one in summary["teachers"]
     )
+    on_data = method.on_training_images
+    without = "on images of" if on_data else "without any of"
+    used = f"{'Raw' if on_data else 'No raw'} training data was used in the fusion"
+    still = "" if on_data else "still "
     return f"""# {name}
 
-A {network} classifier that dfmf fused from {len(summary["teachers"])} pretrained classifiers without any of
+A {network} classifier that dfmf fused from {len(summary["teachers"])} pretrained classifiers {without}
 their data
-({method}).
+({method.title}).
 
 ## Use
 
@@ -57,7 +62,7 @@ One image costs {summary["student"]["macs"]:,} multiply-accumulates; the ensembl
 
 Seed {summary["seed"]}, {summary["iterations"]} iterations, {summary["seconds"]:.0f} s, {summary["status"]}.
 The complete
-configuration is in `config.yaml`. No raw training data was used in the fusion; the student can still carry
+configuration is in `config.yaml`. {used}; the student can {still}carry
 over what its
 teachers learned of theirs.
 """

@@ -1,8 +1,8 @@
 """The configuration of a run: typed, documented, with its defaults in one place."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fusion.assembly import FusionSettings
 from fusion.audit.triggers import TriggerSearch
@@ -12,10 +12,11 @@ from fusion.compute import Compute
 from fusion.data.sources import DataSettings
 from fusion.generator import GeneratorSettings
 from fusion.method import Inverting
-from fusion.methods import Cmi, CmiGa, Dafl, DeepInversion, Dfmf, Dfq, DfqNoAdv, Fast, Nayer, Zskt
+from fusion.methods import Dfmf
 from fusion.networks import NETWORKS
 from fusion.pretraining import Recipe
 from fusion.schedule import Optimisation, Schedule
+from orchestrator.chosen_method import ChosenMethod
 from orchestrator.sections import Checkpointing, EngineSettings, Numerics, Section, Tracking
 from orchestrator.teacher_source import TeacherSource
 
@@ -24,26 +25,6 @@ def _known_network(name: str) -> str:
     if name not in NETWORKS:
         raise ValueError(f"unknown network (known: {', '.join(NETWORKS)})")
     return name
-
-
-def _method_name(value: Any) -> Any:
-    return value.get("name", "dfmf") if isinstance(value, dict) else getattr(value, "name", "dfmf")
-
-
-ChosenMethod: TypeAlias = Annotated[
-    Annotated[Dfmf, Tag("dfmf")]
-    | Annotated[Dfq, Tag("dfq")]
-    | Annotated[DfqNoAdv, Tag("dfq_no_adv")]
-    | Annotated[Dafl, Tag("dafl")]
-    | Annotated[Zskt, Tag("zskt")]
-    | Annotated[DeepInversion, Tag("deepinversion")]
-    | Annotated[Cmi, Tag("cmi")]
-    | Annotated[CmiGa, Tag("cmi_ga")]
-    | Annotated[Nayer, Tag("nayer")]
-    | Annotated[Fast, Tag("fast")],
-    Discriminator(_method_name),
-]
-"""Which one it is says `name`; that of DFMF may be left out."""
 
 
 class Pretraining(Section):
@@ -213,7 +194,7 @@ class RunConfig(Section):
                 f"method.bank_images: must be at least schedule.batch_size, {self.schedule.batch_size} (got "
                 f"{method.bank_images})"
             )
-        if not method.trains_generators and not warms_up:
+        if method.has_generator and not method.trains_generators and not warms_up:
             raise ValueError(
                 f"schedule.warmup_epochs: must be above 0 for method {method.name!r}, whose generators learn "
                 "only there"

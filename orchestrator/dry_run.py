@@ -17,6 +17,7 @@ from orchestrator.method_check import check_method
 from orchestrator.placement import Plan, plan_actors
 from orchestrator.running import resolve
 from orchestrator.teachers import check_data, lessons, read_data, read_teachers
+from orchestrator.transfer import check_sources
 
 
 def describe(run: str, overrides: Sequence[str]) -> str:
@@ -55,6 +56,7 @@ def subject(config: RunConfig) -> tuple[ImageSpec, list[str], list[str]]:
         cards = [one.card for one in lessons(config, data[0])[: config.num_parties]]
     space = check_classes(config, cards)
     check_method(config, cards, space)
+    check_sources(config)
     if data is not None:
         check_data(cards, space, data[1])
     return student_spec(cards, config.classes), [one.name for one in cards], [one.network for one in cards]

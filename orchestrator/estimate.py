@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fusion.evaluation import forward_flops
 from fusion.generator import Generator
-from fusion.method import Inverting
+from fusion.method import Inverting, Transferring
 from fusion.networks import ImageSpec, build_network
 from orchestrator.config import RunConfig
 from orchestrator.costs import BYTES, Costs, count
@@ -54,6 +54,8 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
             kept += _activations(generator, (1, config.generator.latent_dim))
         if isinstance(method, Inverting):
             state += method.bank_images * math.prod(image) / 2  # 16 bits a number.
+        if isinstance(method, Transferring):
+            state += method.share(parties) * math.prod(image) / 2
         if method.critic != "none":
             own = method.critic == "assistant"
             critic = teacher if own and config.assistant == "teacher" else student

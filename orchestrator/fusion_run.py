@@ -40,6 +40,7 @@ from orchestrator.sharing import WarmUps, shared_warm_up
 from orchestrator.shipping import Shipper
 from orchestrator.snapshot import FRESH, Snapshot
 from orchestrator.stopping import Stopping
+from orchestrator.transfer import with_transfer_set
 
 
 class Run:
@@ -111,7 +112,7 @@ class Run:
         with shared_warm_up(self.config, teachers, self.display.said) as shared:
             keeper = self._keeper(checkpoints, shared)
             try:
-                fused = self._without_end(teachers, recorder, keeper, self._start(keeper, shared))
+                fused = self._without_end(teachers, recorder, keeper, self._start(keeper, shared, teachers))
             except KeyboardInterrupt:
                 keeper.flush()
                 student = unmeasured_student(self.config.student)
@@ -122,11 +123,14 @@ class Run:
         checkpoints.clear()
         return result
 
-    def _start(self, keeper: Keeper, shared: WarmUps | None) -> Snapshot:
+    def _start(self, keeper: Keeper, shared: WarmUps | None, teachers: list[Teacher]) -> Snapshot:
         """From where the fusion goes on."""
         start = keeper.newest() if self.inputs.resumed else FRESH
         if self.inputs.resumed:
             self.display.said(f"going on {where(start)}")
+        start = with_transfer_set(
+            self.config, teachers, self.inputs.test, start, keeper, self.folder, self.display.said
+        )
         if shared is None:
             return start
         warm = shared.load() if start.student is None else start
@@ -212,19 +216,17 @@ class Run:
         """Write everything that the run leaves."""
         recorder.student(fused.student, fused.iterations)
         write_parties(fused, teachers, self.folder)
-        test = self.inputs.test
         makers = [roles[self.config.method.images_from] for roles in fused.parties]
         synthetic = held_out_images(makers, [one.spec for one in teachers], self.settings)
         student = recorder.as_teacher(fused.student)
-        entry = measure_student(student, references, test, synthetic, teachers, self.settings)
+        entry = measure_student(student, references, self.inputs.test, synthetic, teachers, self.settings)
         journal.write_table(self.folder)
         recorder.iterations = fused.iterations
         result = self._summarise(recorder, references, entry, "finished")
         recorder.plots(result.summary)
-        title = self.config.method.title
         write_text(
             self.folder / "MODEL_CARD.md",
-            model_card(self.folder.name, student.network, student.spec, result.summary, title),
+            model_card(self.folder.name, student.network, student.spec, result.summary, self.config.method),
         )
         return result
 

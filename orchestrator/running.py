@@ -42,6 +42,7 @@ from orchestrator.teachers import (
     without_teachers,
 )
 from orchestrator.tracking import flat, tracking_uri
+from orchestrator.transfer import check_sources
 from orchestrator.waiting import ActorLost
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -131,6 +132,7 @@ def _started(
     cards: Sequence[TeacherCard] = teachers or [lesson.card for lesson in todo[: config.num_parties]]
     space = check_classes(config, cards)
     check_method(config, cards, space)
+    check_sources(config)
     test = check_data(cards, space, data[1]) if data is not None else None
     folder = resume.absolute() if resume else make_run_folder(config.output, config.name, default_name)
     display, stopping = Display(console or Console()), around.stopping

@@ -155,7 +155,7 @@ def _folder(settings: DataSettings) -> Parts:
         except FileNotFoundError as error:
             raise DataError(f"{root / part}: {_one_line(error)}") from error
         encoded = (Path(path).read_bytes() for path, _ in folder.samples)
-        images = _decode(encoded, [path for path, _ in folder.samples], settings.image_size)
+        images = decode(encoded, [path for path, _ in folder.samples], settings.image_size)
         parts.append(LabelledImages(images, torch.tensor(folder.targets), tuple(folder.classes)))
     if parts[0].classes != parts[1].classes:
         raise DataError(f"{root}: train and test have different classes")
@@ -186,18 +186,26 @@ def _read_parquet(path: Path, settings: DataSettings) -> LabelledImages:
             )
     cells = table.column(settings.image_column).to_pylist()
     encoded = [cell["bytes"] if isinstance(cell, dict) else cell for cell in cells]
-    images = _decode(encoded, [f"{path}, row {row}" for row in range(len(encoded))], settings.image_size)
+    images = decode(encoded, [f"{path}, row {row}" for row in range(len(encoded))], settings.image_size)
     labels = torch.tensor(table.column(settings.label_column).to_pylist(), dtype=torch.int64)
     return LabelledImages(images, labels, tuple(str(label) for label in range(int(labels.max()) + 1)))
 
 
-def _decode(encoded: Iterable[bytes], names: list[str], size: int | None) -> Tensor:
-    """Encoded images to uint8 [count, 3, size, size]; grey-scale files all to one channel."""
+def decode(
+    encoded: Iterable[bytes], names: list[str], size: int | None, channels: int | None = None
+) -> Tensor:
+    """Encoded images to uint8 [count, channels, size, size]; by default three channels, and grey-scale files
+    all to one.
+
+    Raises:
+        DataError: one of them, called as in `names`, is not readable; or they differ in size.
+    """
     decoded = []
     for name, data in zip(names, encoded, strict=True):
         try:
             file = Image.open(io.BytesIO(data))
-            image = file.convert("L" if file.mode in ("L", "1", "I;16") else "RGB")
+            grey = file.mode in ("L", "1", "I;16") if channels is None else channels == 1
+            image = file.convert("L" if grey else "RGB")
         except (UnidentifiedImageError, OSError, TypeError) as error:
             raise DataError(f"{name}: no readable image ({_one_line(error)})") from error
         if size is not None:

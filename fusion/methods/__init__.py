@@ -13,6 +13,8 @@ from fusion.methods.dfq import Dfq
 from fusion.methods.dfq_no_adv import DfqNoAdv
 from fusion.methods.fast import Fast
 from fusion.methods.nayer import Nayer
+from fusion.methods.transfer_set import TransferSet
+from fusion.methods.vanilla_kd import VanillaKd
 from fusion.methods.zskt import Zskt
 
 __all__ = [
@@ -29,10 +31,14 @@ __all__ = [
     "Method",
     "Nayer",
     "Synthesis",
+    "TransferSet",
+    "VanillaKd",
     "Zskt",
 ]
 
-AnyMethod: TypeAlias = Dfmf | Dfq | DfqNoAdv | Dafl | Zskt | DeepInversion | Cmi | CmiGa | Nayer | Fast
+AnyMethod: TypeAlias = (
+    Dfmf | Dfq | DfqNoAdv | Dafl | Zskt | DeepInversion | Cmi | CmiGa | Nayer | Fast | TransferSet | VanillaKd
+)
 
 METHODS: Mapping[str, type[Method]] = {
     "dfmf": Dfmf,
@@ -45,4 +51,6 @@ METHODS: Mapping[str, type[Method]] = {
     "cmi_ga": CmiGa,
     "nayer": Nayer,
     "fast": Fast,
+    "transfer_set": TransferSet,
+    "vanilla_kd": VanillaKd,
 }

@@ -21,6 +21,7 @@ TITLES = {
     "cmi": "CMI",
     "cmi_ga": "CMI (w/GA)",
     "dfmf": "DFMF",
+    "vanilla_kd": "vanilla KD on real data",
     "ga_is_teacher": "DFMF (GA=T)",
     "ga_is_student": "DFMF (GA=S)",
     "m_ga_5": "M_GA = 5",
@@ -63,14 +64,15 @@ def method_line(name: str, schedule: Schedule) -> Line:
     """
     method: type[Method] = METHODS[name]
     epochs = schedule.warmup_epochs if method.warmup_loss is not None else 0
-    if not method.trains_generators:
+    if method.has_generator and not method.trains_generators:
         epochs += schedule.epochs
     return Line(name, {"method.name": name, "schedule.warmup_epochs": epochs})
 
 
 def all_methods(config: RunConfig) -> list[Line]:
-    """Every method that there is."""
-    return [method_line(name, config.schedule) for name in METHODS]
+    """Every method that needs nothing but teachers; and the upper bound, on real data."""
+    names = [name for name, method in METHODS.items() if method.data_free]
+    return [method_line(name, config.schedule) for name in [*names, "vanilla_kd"]]
 
 
 def assisted_methods(config: RunConfig) -> list[Line]:

@@ -3,12 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+from fusion.methods import TransferSet
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
 from orchestrator.registry import is_registered
 from orchestrator.sources import is_elsewhere
 from orchestrator.teachers import with_versions
 from orchestrator.tracking import SQLITE, tracking_uri
+from orchestrator.transfer import DATA, NOISE
 
 
 def absolute(config: RunConfig) -> RunConfig:
@@ -32,6 +34,10 @@ def absolute(config: RunConfig) -> RunConfig:
             train=data.train and _from_root(data.train),
             test=data.test and _from_root(data.test),
         )
+    method = config.method
+    if isinstance(method, TransferSet):
+        images = tuple(one if one in (NOISE, DATA) else _from_root(one) for one in method.sources)
+        changes["method"] = dataclasses.replace(method, sources=images)
     if config.teachers is not None:
         changes["teachers"] = tuple(
             one if is_elsewhere(one.source) else one.model_copy(update={"source": _from_root(one.source)})

@@ -85,7 +85,7 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
         (
             "method: {name: null}",
             "method.name: unknown method None (known: dfmf, dfq, dfq_no_adv, dafl, zskt, deepinversion, "
-            "cmi, cmi_ga, nayer, fast)",
+            "cmi, cmi_ga, nayer, fast, transfer_set, vanilla_kd)",
         ),
         ("method: {name: [1]}", "method.name: unknown method [1] (known: dfmf,"),
         ("method: dfq", "method: should be an object (got 'dfq')"),

@@ -13,7 +13,6 @@ from fusion import algorithm
 from fusion.assembly import FusionSettings, build_party, build_student, student_spec
 from fusion.epoch import EpochReport
 from fusion.methods import (
-    METHODS,
     AnyMethod,
     Cmi,
     CmiGa,
@@ -81,7 +80,7 @@ def equal(one: Weights, other: Weights) -> bool:
     return set(one) == set(other) and all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-@pytest.mark.parametrize("method", CHOICES, ids=list(METHODS))
+@pytest.mark.parametrize("method", CHOICES, ids=[one.name for one in CHOICES])
 def test_each_phase_updates_what_the_method_says(method: AnyMethod) -> None:
     parties, student = built(method)
     plan, (party, _) = chosen(method).schedule, parties
@@ -108,7 +107,7 @@ def test_each_phase_updates_what_the_method_says(method: AnyMethod) -> None:
     assert moved(warm, parameters()) == learners | {"student"} | ({"vids"} if method.beta > 0 else set())
 
 
-@pytest.mark.parametrize("method", CHOICES, ids=list(METHODS))
+@pytest.mark.parametrize("method", CHOICES, ids=[one.name for one in CHOICES])
 def test_the_same_generator_and_student_start_under_every_method(method: AnyMethod) -> None:
     parties, student = built(method)
     reference, learner = built(Dfmf())
@@ -248,7 +247,7 @@ def fused(method: AnyMethod, start: Snapshot = FRESH) -> tuple[Fused, Heard, Eve
 LAGGING: list[AnyMethod] = [Dfq(staleness=1), Dfq(staleness=9)]
 
 
-@pytest.mark.parametrize("method", [*CHOICES, *LAGGING], ids=[*METHODS, "dfq, 1", "dfq, beyond the end"])
+@pytest.mark.parametrize("method", [*CHOICES, *LAGGING], ids=[*(one.name for one in CHOICES), "dfq, 1", "dfq, beyond the end"])
 def test_a_local_run_ends_with_finite_losses_and_goes_on_from_a_snapshot_to_the_same_bits(
     method: AnyMethod,
 ) -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from fusion.methods import Dafl
+from fusion.methods import Dafl, TransferSet, VanillaKd
 from fusion.networks import ImageSpec
 from orchestrator import journal, progress
 from orchestrator.card import model_card
@@ -119,8 +119,15 @@ def test_a_partys_class_names_stay_words_in_the_model_card() -> None:
         "status": "finished",
     }
     spec = ImageSpec(size=8, channels=1, classes=names, mean=(0.5,), std=(0.5,))
-    card = model_card("run", "resnet8", spec, summary, Dafl.title)
+    card = model_card("run", "resnet8", spec, summary, Dafl())
     assert "without any of\ntheir data\n(DAFL, Chen et al., ICCV 2019, with several teachers)." in card
+    assert "No raw training data was used" in card
+    for real in (VanillaKd(), TransferSet(sources=("noise", "data"))):
+        told = model_card("run", "resnet8", spec, summary, real)
+        assert "on images of\ntheir data" in told
+        assert "Raw training data was used in the fusion" in told
+        assert "without any" not in told
+    assert "without any of" in model_card("run", "resnet8", spec, summary, TransferSet())
     shown = card.partition("in this order, are ")[2].partition("\n")[0]
     words = r"golden-retriever, \<script\>x\<\/script\>, \[a\](javascript\:b), \`x\` \| \*\*y\*\*, \# z"
     assert shown == words + ", Łódź, 3.5."

@@ -1,0 +1,45 @@
+"""Images without labels: a Parquet file's column, or all that lie in a folder."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from fusion.data.labelled import DataError
+from fusion.data.sources import decode
+from fusion.networks import ImageSpec
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+def read_images(source: str, spec: ImageSpec, column: str) -> Tensor:
+    """The images of a Parquet file's `column` (bytes, or a struct with a field 'bytes') or of a folder and
+    its folders, by name: uint8 [count, channels, size, size], resized, grey or in colour, as `spec` has it.
+
+    Raises:
+        DataError: there are none, or one is not readable.
+    """
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        names, encoded = [str(file) for file in files], (file.read_bytes() for file in files)
+        if not names:
+            raise DataError(f"{source}: no image in this folder (one of {', '.join(SUFFIXES)})")
+        return decode(encoded, names, spec.size, spec.channels)
+    cells = _cells(path, column)
+    names = [f"{source}, row {row}" for row in range(len(cells))]
+    return decode(iter(cells), names, spec.size, spec.channels)
+
+
+def _cells(path: Path, column: str) -> list[bytes]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        known = pq.read_schema(path).names
+        if column not in known:
+            raise DataError(f"{path}: there is no column {column!r} (there are {', '.join(known)})")
+        cells = pq.read_table(path, columns=[column]).column(column).to_pylist()
+    except (OSError, pa.ArrowInvalid) as error:
+        reason = "no such file or folder" if not path.exists() else "no readable Parquet file"
+        raise DataError(f"{path}: {reason}") from error
+    return [cell["bytes"] if isinstance(cell, dict) else cell for cell in cells]

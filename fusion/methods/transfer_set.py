@@ -1,0 +1,45 @@
+"""Arbitrary transfer sets with several teachers: distilling on unrelated images that there are anyway, as
+many
+of each class as the teachers see in them (Nayak, Mopuri, Chakraborty, WACV 2021)."""
+
+import dataclasses
+from typing import ClassVar, Literal
+
+from fusion.method import NAME, Transferring
+from fusion.settings import setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransferSet(Transferring):
+    """Which images (docs/methods/transfer_set.md)."""
+
+    title: ClassVar[str] = "arbitrary transfer sets, Nayak et al., WACV 2021, with several teachers"
+
+    name: Literal["transfer_set"] = setting("transfer_set", NAME)
+    sources: tuple[str, ...] = setting(
+        ("noise",),
+        "Where the images are: Parquet files, folders of images, 'noise', or 'data', the training images. "
+        "The "
+        "first is the base; the others fill up classes of which it has too few, in this order.",
+    )
+    image_column: str = setting(
+        "image", "Parquet column with encoded images: bytes, or a struct with a field 'bytes'."
+    )
+    balanced: bool = setting(
+        True, "As many images of each class as of any other, by the teachers' predictions, or as they come."
+    )
+
+    @property
+    def taken_from(self) -> tuple[str, ...]:
+        """As `sources` says."""
+        return self.sources
+
+    @property
+    def column(self) -> str:
+        """As `image_column` says."""
+        return self.image_column
+
+    @property
+    def evenly(self) -> bool:
+        """As `balanced` says."""
+        return self.balanced
