@@ -30,8 +30,8 @@ def write_data_set(folder: Path, to: Path, count: int) -> str:
     method that inverts gives no more than it has.
 
     Raises:
-        UserError: the run is not finished, or damaged; the file is there already, or cannot be
-        written.
+        UserError: the run is not finished, or damaged; the file is there already, or
+        cannot be written.
     """
     if to.suffix != SUFFIX:
         raise user_error(f"--out: {to}: must end in {SUFFIX}")

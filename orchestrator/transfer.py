@@ -55,8 +55,7 @@ def with_transfer_set(
     say: Callable[[str], None],
 ) -> Snapshot:
     """`start`, or under a method with a transfer set the beginning of a run whose parties' banks hold it.
-    What
-    it is like is said, and written to transfer_set.json.
+    What it is like is said, and written to transfer_set.json.
 
     Raises:
         UserError: a source cannot be read; a balanced set has no image of a class; or there are too few.

@@ -42,4 +42,4 @@ def _cells(path: Path, column: str) -> list[bytes]:
     except (OSError, pa.ArrowInvalid) as error:
         reason = "no such file or folder" if not path.exists() else "no readable Parquet file"
         raise DataError(f"{path}: {reason}") from error
-    return [cell["bytes"] if isinstance(cell, dict) else cell for cell in cells]
+    return [cell.get("bytes", b"") if isinstance(cell, dict) else cell for cell in cells]

@@ -1,6 +1,5 @@
-"""Arbitrary transfer sets with several teachers: distilling on unrelated images that there are anyway, as
-many
-of each class as the teachers see in them (Nayak, Mopuri, Chakraborty, WACV 2021)."""
+"""Arbitrary transfer sets with several teachers: distilling on unrelated images, balanced by the classes that
+the teachers see in them (Nayak, Mopuri, Chakraborty, WACV 2021)."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -19,8 +18,7 @@ class TransferSet(Transferring):
     sources: tuple[str, ...] = setting(
         ("noise",),
         "Where the images are: Parquet files, folders of images, 'noise', or 'data', the training images. "
-        "The "
-        "first is the base; the others fill up classes of which it has too few, in this order.",
+        "The first is the base; the others fill up classes of which it has too few, in this order.",
     )
     image_column: str = setting(
         "image", "Parquet column with encoded images: bytes, or a struct with a field 'bytes'."

@@ -53,18 +53,15 @@ DIFFERENT_NETWORKS: Mapping[Scale, Sequence[str]] = {
 }
 DOGS_DIFFER = (
     "the paper starts teachers, assistants and student from ImageNet weights and trains the teachers on "
-    "random "
-    "resized crops; here they start from scratch, on shifted crops"
+    "random resized crops; here they start from scratch, on shifted crops"
 )
 HOW_TO_GET: Mapping[str, str] = {
     "fashion-mnist": "have its four files in data.root (data.root=FOLDER), such as those of Debian's package "
     "dataset-fashion-mnist, or run where there is a network",
-    "cifar10": "have torchvision's cifar-10-batches-py in data.root (data.root=FOLDER), or run where there "
-    "is "
-    "a network",
-    "cifar100": "have torchvision's cifar-100-python in data.root (data.root=FOLDER), or run where there is "
-    "a "
-    "network",
+    "cifar10": "have torchvision's cifar-10-batches-py in data.root (data.root=FOLDER), or run where "
+    "there is a network",
+    "cifar100": "have torchvision's cifar-100-python in data.root (data.root=FOLDER), or run where "
+    "there is a network",
     "folder": "have Stanford Dogs' images as data.root/train/CLASS/* and data.root/test/CLASS/* "
     "(data.root=FOLDER), from its authors' page",
     "parquet": "name the files with data.train and data.test",

@@ -29,11 +29,10 @@ def markdown(
         f"# {title}",
         "",
         "Test accuracy of the last epoch's student in percent, mean ± sample standard deviation over the "
-        "seeds "
-        f"{', '.join(map(str, seeds))} (a number in brackets: over so many of them); seconds: mean of a run, "
-        "with what it did not find in the cache. *Published* are the paper's own numbers, of its own data, "
-        "networks "
-        "and schedule; where these differ from the ones named, the two columns do not have to agree.",
+        f"seeds {', '.join(map(str, seeds))} (a number in brackets: over so many of them); seconds: mean of "
+        "a run, with what it did not find in the cache. *Published* are the paper's own numbers, of its own "
+        "data, networks and schedule; where these differ from the ones named, the two columns do not have to "
+        "agree.",
         "",
         f"    {shlex.join(command)}",
     ]

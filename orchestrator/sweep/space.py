@@ -164,9 +164,8 @@ def check_space(space: Space, base: Tree, source: str) -> None:
 def with_values(base: Tree, values: Mapping[str, Any], source: str) -> RunConfig:
     """The configuration `base` with `values` for some of its keys.
 
-    With another `method.name` its settings are that method's defaults, but for those that all methods have
-    and
-    that `base` changes.
+    With another `method.name` its settings are that method's defaults, but for those that all methods
+    have and that `base` changes.
 
     Raises:
         UserError: it is none; the lines start with `source`.
