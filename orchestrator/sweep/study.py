@@ -143,7 +143,7 @@ def to_json(study: Study) -> dict[str, Any]:
     """What has to be known to go on with it, for sweep.json; the configuration lies in a file of its own."""
     return {
         "space": study.space_name,
-        "definition": json.loads(study.space.model_dump_json()),
+        "definition": json.loads(study.space.model_dump_json(exclude_defaults=True)),
         "seeds": study.seeds,
         "search": study.search,
         "scheduler": study.scheduler,

@@ -1,5 +1,6 @@
 """Search spaces and what is made of them: no Ray."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from orchestrator.loading import parse_config
 from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.points import drawn, known_points, of_config
 from orchestrator.sweep.space import Space, check_space, load_space, spaces, with_values
-from orchestrator.sweep.study import Study, share_out, trial_name
+from orchestrator.sweep.study import Study, share_out, to_json, trial_name
 from orchestrator.sweep.wishes import Wishes, check_cases, check_wishes, prepared, wishes
 from tests.tiny import tiny_run
 
@@ -286,6 +287,10 @@ def test_cases_are_values_that_go_together(tmp_path: Path) -> None:
     base = prepared(parse_config(tiny_run(method={"alpha": 0.2, "tau": 2.0}), "base"))
     check_space(space, base, "methods")
     of_methods = study(space=str(tmp_path / "methods.yaml"), base=base)
+    assert Space.model_validate_json(json.dumps(to_json(of_methods)["definition"])) == space
+    only = Space(cases=space.cases)
+    known = to_json(study(base=base, space=only))["definition"]
+    assert Space.model_validate_json(json.dumps(known)) == only
     points = known_points(of_methods)
     given_back = {"point": points[2]._asdict(), "names": [one.name for one in points]}
     assert of_config(of_methods, given_back, "ab12c_00002") == points[2]
