@@ -235,7 +235,7 @@ def test_the_images_of_a_finished_run_are_read_from_its_banks(tmp_path: Path) ->
     assert first.shape == second.shape == (12, 1, 8, 8)
     damaged = tmp_path / "parties" / "party-1" / "bank.safetensors"
     save_file({"linear.weight": torch.zeros(2, 2)}, damaged)
-    with pytest.raises(UserError, match="not the weights of the banks that config.yaml describes"):
+    with pytest.raises(UserError, match=r"not the weights of the banks that config.yaml describes"):
         run.images([teacher(0), teacher(1)])
     damaged.unlink()
     with pytest.raises(UserError, match=r"party-1/bank.safetensors: no such file"):

@@ -247,7 +247,9 @@ def fused(method: AnyMethod, start: Snapshot = FRESH) -> tuple[Fused, Heard, Eve
 LAGGING: list[AnyMethod] = [Dfq(staleness=1), Dfq(staleness=9)]
 
 
-@pytest.mark.parametrize("method", [*CHOICES, *LAGGING], ids=[*(one.name for one in CHOICES), "dfq, 1", "dfq, beyond the end"])
+@pytest.mark.parametrize(
+    "method", [*CHOICES, *LAGGING], ids=[*(one.name for one in CHOICES), "dfq, 1", "dfq, beyond the end"]
+)
 def test_a_local_run_ends_with_finite_losses_and_goes_on_from_a_snapshot_to_the_same_bits(
     method: AnyMethod,
 ) -> None:
