@@ -191,3 +191,15 @@ def test_images_travel_as_pixels_of_the_bank() -> None:
     distances = torch.cdist(images.flatten(0, 1).flatten(1), kept).min(dim=1).values
     assert images.shape == (2, 6, SPEC.channels, SPEC.size, SPEC.size)
     assert distances.max() == 0
+
+
+def test_new_images_are_told_from_as_many_earlier_ones_as_the_settings_say() -> None:
+    party = party_of(CmiGa(**QUICK, contrast_images=5))  # type: ignore[arg-type]
+    bank, features = maker(party).bank, torch.rand(12, 2, 32, generator=stream())
+    assert [one.shape for one in maker(party)._embed(features, stream())] == [(12, 128)] * 2
+    party.step(0)
+    local, whole = maker(party)._embed(features, stream(1))
+    assert local.shape == whole.shape == (17, 128)
+    earlier = bank.features[bank.draw(5, stream(1))].float()
+    torch.testing.assert_close(local[12:], maker(party).head(earlier[:, 0]))
+    torch.testing.assert_close(whole[:12], maker(party).head(features[:, 1]))

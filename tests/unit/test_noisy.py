@@ -93,6 +93,21 @@ def test_a_batch_has_each_class_once_a_noisy_layer() -> None:
     assert len(set(labels[10:])) == 2
 
 
+def test_each_noisy_layer_of_a_batch_has_as_many_images_as_there_are_classes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[NoisyLayers] = []
+
+    class Noted(NoisyLayers):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)  # type: ignore[arg-type]
+            made.append(self)
+
+    monkeypatch.setattr("fusion.noisy.NoisyLayers", Noted)
+    party_of(Nayer(inversion_steps=1, bank_images=20), [lively(0)]).update_generator()
+    assert [one.weights[0].shape for one in made] == [(3, 4, 8)]
+
+
 def test_images_of_one_class_differ_because_their_noisy_layers_do() -> None:
     layers = NoisyLayers("batchnorm-linear", 12, 5, 5, 8, stream())
     labels = torch.tensor([0, 1, 2, 3, 4] * 2 + [3, 1])
