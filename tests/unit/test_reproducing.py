@@ -140,7 +140,6 @@ def test_a_table_of_other_settings_is_not_gone_on_with(
         ({"scale": "large"}, (), "--scale large: must be one of digits, fashion-mnist, cifar, paper"),
         ({"rows": ("dfmf", "gan")}, (), "--rows: there is no 'gan' (known: dfmf, dfq"),
         ({}, ("schedule.m_sss=1",), "schedule.m_sss: unknown key"),
-        ({}, ("engine.mode=ray",), "engine.mode: must be 'local' for method 'dfq'"),
         (
             {"scale": "paper", "table": "dfmf-4", "rows": None},
             ("data.root=/nowhere",),

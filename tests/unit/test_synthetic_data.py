@@ -15,6 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fusion.data.sources import DataSettings, load
+from fusion.data.unlabelled import read_images
 from fusion.teachers import load_teacher
 from orchestrator import fuse
 from orchestrator.cli import app
@@ -75,10 +76,12 @@ def test_the_file_says_what_hugging_face_has_to_know(file: Path) -> None:
     assert json.loads(schema.metadata[b"dfmf"])["classes"]["party-1"] == list("0123456789")
 
 
-def test_it_is_a_source_of_data_for_another_run(file: Path) -> None:
+def test_it_is_a_source_of_data_for_another_run(run: Path, file: Path) -> None:
     train, _ = load(DataSettings(source="parquet", train=str(file), test=str(file)))
     assert train.images.shape == (701, 1, 8, 8)
     assert train.labels.tolist() == pd.read_parquet(file)["label"].tolist()
+    spec = load_teacher(run / "teachers" / "party-0.safetensors").spec
+    assert read_images(str(file), spec, "image").equal(train.images)  # And a transfer set.
 
 
 def test_the_same_run_gives_the_same_bytes_and_more_images_begin_with_the_same(
