@@ -36,5 +36,6 @@ class Dfmf(Judged):
 
         Line 15 prints L^F; Section 3.3 and Eq. (6) give L^G, the only loss in which the assistant has a use.
         """
-        faithful = fidelity(synthesis, weight=self.alpha, bn_reduction=self.bn_reduction)
-        return adversary(synthesis, tau=self.tau) | faithful
+        # In this order: autograd adds up gradients in the order in which the terms were computed.
+        adversarial = adversary(synthesis, tau=self.tau)
+        return adversarial | fidelity(synthesis, weight=self.alpha, bn_reduction=self.bn_reduction)

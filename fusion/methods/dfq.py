@@ -32,5 +32,6 @@ class Dfq(JudgedByStudent):
 
     def generator_objective(self, synthesis: Synthesis) -> Objective:
         """L^A + alpha L^F, Eq. (6), with the student in the assistant's place."""
-        faithful = fidelity(synthesis, weight=self.alpha, bn_reduction=self.bn_reduction)
-        return adversary(synthesis, tau=self.tau) | faithful
+        # In this order: autograd adds up gradients in the order in which the terms were computed.
+        adversarial = adversary(synthesis, tau=self.tau)
+        return adversarial | fidelity(synthesis, weight=self.alpha, bn_reduction=self.bn_reduction)
