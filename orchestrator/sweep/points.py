@@ -34,7 +34,7 @@ def known_points(study: Study) -> list[Point]:
         points = drawn(study.space, study.samples, study.seeds[0])
     if study.scheduler == "pbt":
         return [Point(_member(index), values, study.seeds[0]) for index, values in enumerate(points)]
-    return [_point(study, values, seed) for values, seed in itertools.product(points, study.seeds)]
+    return [point_of(study, values, seed) for values, seed in itertools.product(points, study.seeds)]
 
 
 def drawn(space: Space, samples: int, seed: int) -> list[Parameters]:
@@ -87,7 +87,7 @@ def of_config(study: Study, config: Mapping[str, Any], trial_id: str) -> Point:
     from ray.tune.search.repeater import TRIAL_INDEX
 
     values = {key: rounded(_plain(config[key])) for key in study.space.parameters}
-    return _point(study, values, study.seeds[int(config.get(TRIAL_INDEX, 0))])
+    return point_of(study, values, study.seeds[int(config.get(TRIAL_INDEX, 0))])
 
 
 def searcher(study: Study, done: Sequence[tuple[Parameters, float]]) -> Any:
@@ -130,7 +130,8 @@ def _within(parameter: Parameter, value: Any) -> Any:
     )
 
 
-def _point(study: Study, values: Parameters, seed: int) -> Point:
+def point_of(study: Study, values: Parameters, seed: int) -> Point:
+    """The trial of these values with a seed."""
     return Point(trial_name(study.space, values, seed), values, seed)
 
 

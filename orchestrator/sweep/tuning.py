@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.progress import Display
 from orchestrator.sweep import population
 from orchestrator.sweep.board import Board, Row
-from orchestrator.sweep.points import Point, drawn_space, param_space, searcher
+from orchestrator.sweep.points import Point, drawn_space, param_space, point_of, searcher
 from orchestrator.sweep.space import Parameters
 from orchestrator.sweep.study import Study
 from orchestrator.sweep.trial import OBJECTIVE, trainable
@@ -25,14 +25,25 @@ RETRIES = 2
 
 def run_trials(study: Study, board: Board, total: int, display: Display) -> None:
     """Everything that is not over: the points that are known, then those that Optuna chooses."""
-    left = [
-        Point(row["name"], row["parameters"], row["seed"]) for row in board.rows if row["status"] not in DONE
-    ]
+    left = left_of(study, board.rows)
     if left:
         known = dataclasses.replace(study, search="grid") if study.search == "optuna" else study
         _run(known, board, total, display, param_space(left), samples=1)
     if study.search == "optuna" and len(board.rows) < total:
         _run(study, board, total, display, drawn_space(study), samples=total - len(board.rows))
+
+
+def left_of(study: Study, rows: Sequence[Row]) -> list[Point]:
+    """What is known and not over. A kill may come when Optuna has chosen a point and not all of its seeds
+    have begun; they are known as well."""
+    known = {row["name"]: Point(row["name"], row["parameters"], row["seed"]) for row in rows}
+    if study.search == "optuna":
+        for row in rows:
+            for seed in study.seeds:
+                point = point_of(study, row["parameters"], seed)
+                known.setdefault(point.name, point)
+    over = {row["name"] for row in rows if row["status"] in DONE}
+    return [point for name, point in known.items() if name not in over]
 
 
 def _run(

@@ -4,10 +4,10 @@ process."""
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+import yaml
 from safetensors.torch import load_file
 
-from orchestrator import fuse
+from benchmarks.driver import Driver
 from tests.tiny import tiny_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -25,7 +25,10 @@ def test_ray_and_one_process_give_the_same_student_of_a_transfer_set(tmp_path: P
             checkpoint={"cache": str(tmp_path / "cache")},
             tracking={"enabled": False},
         )
-        folder = fuse(tree, console=Console(quiet=True)).folder
+        (tmp_path / f"{mode}.yaml").write_text(yaml.safe_dump(tree))
+        code, _, errors = Driver(tmp_path, f"{mode}.yaml").end(seconds=600)
+        assert code == 0, errors
+        folder = tmp_path / "runs" / mode
         students.append(load_file(folder / "student.safetensors"))
         assert load_file(folder / "parties/party-1/bank.safetensors")["count"] > 0
     one, other = students

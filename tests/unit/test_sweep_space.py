@@ -11,9 +11,10 @@ from fusion.methods import Dfmf, Zskt
 from orchestrator.errors import UserError
 from orchestrator.loading import parse_config
 from orchestrator.sweep.paths import absolute
-from orchestrator.sweep.points import drawn, known_points, of_config
+from orchestrator.sweep.points import drawn, known_points, of_config, point_of
 from orchestrator.sweep.space import Space, check_space, load_space, spaces, with_values
 from orchestrator.sweep.study import Study, share_out, to_json, trial_name
+from orchestrator.sweep.tuning import left_of
 from orchestrator.sweep.wishes import Wishes, check_cases, check_wishes, prepared, wishes
 from tests.tiny import tiny_run
 
@@ -325,3 +326,15 @@ def test_a_case_that_the_configuration_does_not_take_is_said(case: dict[str, Any
 def test_cases_are_neither_drawn_nor_changed(wish: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="has cases, which are run as they are"):
         check_cases(Wishes(space="methods", **wish), Space(cases={"a": {"method.alpha": 1.0}}))
+
+
+def test_all_seeds_of_a_point_that_optuna_chose_are_gone_on_with() -> None:
+    chosen = study("alpha", search="optuna", samples=2)
+    done, begun = ({"method.alpha": value} for value in (0.25, 0.5))
+    trials = [point_of(chosen, done, seed) for seed in chosen.seeds]
+    rows: list[Any] = [{**one._asdict(), "status": "finished"} for one in trials]
+    rows.append({**point_of(chosen, begun, chosen.seeds[0])._asdict(), "status": "running"})
+    assert left_of(chosen, rows) == [point_of(chosen, begun, seed) for seed in chosen.seeds]
+    assert left_of(dataclasses.replace(chosen, search="grid"), rows) == [
+        point_of(chosen, begun, chosen.seeds[0])
+    ]
