@@ -1,7 +1,6 @@
 """Methods by name. Each is a file of its own that composes shared losses; none imports another."""
 
 from collections.abc import Mapping
-from typing import TypeAlias
 
 from fusion.method import Method, Synthesis
 from fusion.methods.cmi import Cmi
@@ -19,7 +18,6 @@ from fusion.methods.zskt import Zskt
 
 __all__ = [
     "METHODS",
-    "AnyMethod",
     "Cmi",
     "CmiGa",
     "Dafl",
@@ -36,21 +34,10 @@ __all__ = [
     "Zskt",
 ]
 
-AnyMethod: TypeAlias = (
-    Dfmf | Dfq | DfqNoAdv | Dafl | Zskt | DeepInversion | Cmi | CmiGa | Nayer | Fast | TransferSet | VanillaKd
-)
-
 METHODS: Mapping[str, type[Method]] = {
-    "dfmf": Dfmf,
-    "dfq": Dfq,
-    "dfq_no_adv": DfqNoAdv,
-    "dafl": Dafl,
-    "zskt": Zskt,
-    "deepinversion": DeepInversion,
-    "cmi": Cmi,
-    "cmi_ga": CmiGa,
-    "nayer": Nayer,
-    "fast": Fast,
-    "transfer_set": TransferSet,
-    "vanilla_kd": VanillaKd,
+    one.name: one
+    for one in (
+        *(Dfmf, Dfq, DfqNoAdv, Dafl, Zskt, DeepInversion),
+        *(Cmi, CmiGa, Nayer, Fast, TransferSet, VanillaKd),
+    )
 }

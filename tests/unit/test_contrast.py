@@ -12,7 +12,7 @@ from fusion import algorithm, losses
 from fusion.assembly import FusionSettings, build_party, build_student, student_spec
 from fusion.augmentation import padded_crop
 from fusion.contrast import ContrastiveInversion, ProjectionHead
-from fusion.methods import AnyMethod, Cmi, CmiGa
+from fusion.methods import Cmi, CmiGa, Method
 from fusion.party import Party
 from tests.tiny import CPU, SPEC, lively, settings
 
@@ -23,11 +23,11 @@ def stream(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def of(method: AnyMethod) -> FusionSettings:
+def of(method: Method) -> FusionSettings:
     return settings(method=method, schedule=dataclasses.replace(settings().schedule, warmup_epochs=0))
 
 
-def party_of(method: AnyMethod) -> Party:
+def party_of(method: Method) -> Party:
     return build_party(0, 2, lively(0), of(method), CPU, student_spec([lively(0)]))
 
 
@@ -171,7 +171,7 @@ def test_every_batch_has_a_fresh_generator_and_the_head_learns_on() -> None:
 
 def test_the_critic_of_cmi_is_the_student_and_that_of_cmi_ga_the_assistant() -> None:
     teachers = [lively(0), lively(1)]
-    choices: list[AnyMethod] = [Cmi(**QUICK), CmiGa(**QUICK)]  # type: ignore[arg-type]
+    choices: list[Method] = [Cmi(**QUICK), CmiGa(**QUICK)]  # type: ignore[arg-type]
     for method in choices:
         roles = {"bank", "head"} | ({"assistant", "vid"} if method.name == "cmi_ga" else set())
         wanted = of(method)

@@ -4,7 +4,7 @@ import pytest
 
 from fusion.evaluation import forward_flops
 from fusion.generator import Generator
-from fusion.methods import AnyMethod, Cmi, Dafl, DeepInversion, Dfq, DfqNoAdv
+from fusion.methods import Cmi, Dafl, DeepInversion, Dfq, DfqNoAdv, Method
 from fusion.networks import build_network
 from orchestrator.costs import Seconds, count, faster_labelling, iteration_seconds, lanes
 from orchestrator.placement import plan_actors
@@ -30,7 +30,7 @@ def test_in_lockstep_the_student_and_the_parties_work_in_turns() -> None:
     assert iteration_seconds([5.0, 3.0, 2.0], 3, in_turns=True) == 8.0
     assert iteration_seconds([5.0, 3.0, 2.0], 1, in_turns=True) == 10.0
     networks = ["resnet8-w8", "resnet20"]
-    choices: dict[AnyMethod, bool] = {Dfq(): True, Dfq(staleness=1): False, Dafl(): False}
+    choices: dict[Method, bool] = {Dfq(): True, Dfq(staleness=1): False, Dafl(): False}
     for method, in_turns in choices.items():
         assert count(settings(method=method), SPEC, networks).in_turns == in_turns, method
 
@@ -58,7 +58,7 @@ def test_a_method_costs_what_it_updates() -> None:
     schedule = settings().schedule
     g = forward_flops(Generator(settings().generator, SPEC), (1, 8))
     images = schedule.m_s * 6 * g
-    expected: dict[AnyMethod, float] = {
+    expected: dict[Method, float] = {
         Dfq(): 12 * (3 * g + 2 * t + 2 * s) + images,
         Dafl(): 12 * (3 * g + 2 * t) + images,
         DfqNoAdv(): images,

@@ -13,7 +13,7 @@ from fusion import losses
 from fusion.assembly import FusionSettings, build_party
 from fusion.bank import ImageBank
 from fusion.batchnorm import BnWatch
-from fusion.methods import AnyMethod, DeepInversion
+from fusion.methods import DeepInversion, Method
 from fusion.networks import frozen
 from fusion.party import Party
 from fusion.state import put_state, take_state
@@ -33,12 +33,12 @@ def numbered(first: int, count: int) -> Tensor:
     return torch.arange(first, first + count).float().view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
 
 
-def of(method: AnyMethod, **changes: object) -> FusionSettings:
+def of(method: Method, **changes: object) -> FusionSettings:
     plan = dataclasses.replace(settings().schedule, warmup_epochs=0)
     return settings(method=method, schedule=plan, **changes)
 
 
-def party_of(method: AnyMethod) -> Party:
+def party_of(method: Method) -> Party:
     return build_party(0, 2, lively(0), of(method), CPU)
 
 

@@ -14,7 +14,7 @@ from actors.repairs import Halted
 from actors.student import Lesson, StudentWorker, student_state
 from fusion.assembly import build_student
 from fusion.health import Limits
-from fusion.methods import AnyMethod, Dfmf, Dfq
+from fusion.methods import Dfmf, Dfq, Method
 from tests.tiny import CPU, settings, teacher
 
 
@@ -47,7 +47,7 @@ def test_a_torn_iteration_is_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("method", [Dfmf(), Dfq(), Dfq(staleness=1)], ids=["dfmf", "dfq", "dfq, 1"])
 def test_without_prefetch_too_a_snapshot_has_everybody_at_the_same_iteration(
-    method: AnyMethod, monkeypatch: pytest.MonkeyPatch
+    method: Method, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def skipped(self: Learning) -> None:
         self._source.taken(self.done)

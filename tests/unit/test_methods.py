@@ -13,7 +13,6 @@ from fusion import algorithm
 from fusion.assembly import FusionSettings, build_party, build_student, student_spec
 from fusion.epoch import EpochReport
 from fusion.methods import (
-    AnyMethod,
     Cmi,
     CmiGa,
     Dafl,
@@ -22,6 +21,7 @@ from fusion.methods import (
     Dfq,
     DfqNoAdv,
     Fast,
+    Method,
     Nayer,
     Zskt,
 )
@@ -34,7 +34,7 @@ from orchestrator.local import LocalEngine
 from orchestrator.snapshot import FRESH, Snapshot
 from tests.tiny import CPU, SPEC, lively, settings
 
-CHOICES: list[AnyMethod] = [
+CHOICES: list[Method] = [
     Dfmf(),
     Dfq(),
     DfqNoAdv(),
@@ -57,7 +57,7 @@ MAKERS: dict[str, set[str]] = {
 """What a party keeps to make images with, where it is no generator."""
 
 
-def chosen(method: AnyMethod, **changes: object) -> FusionSettings:
+def chosen(method: Method, **changes: object) -> FusionSettings:
     """Tiny settings that this method takes."""
     plan = settings().schedule
     if method.warmup_loss is None:
@@ -65,7 +65,7 @@ def chosen(method: AnyMethod, **changes: object) -> FusionSettings:
     return settings(method=method, schedule=plan, **changes)
 
 
-def built(method: AnyMethod, teachers: list[Teacher] | None = None) -> tuple[list[Party], Student]:
+def built(method: Method, teachers: list[Teacher] | None = None) -> tuple[list[Party], Student]:
     given, wanted = teachers or [lively(0), lively(1)], chosen(method)
     spec = student_spec(given)
     parties = [build_party(index, len(given), one, wanted, CPU, spec) for index, one in enumerate(given)]
@@ -81,7 +81,7 @@ def equal(one: Weights, other: Weights) -> bool:
 
 
 @pytest.mark.parametrize("method", CHOICES, ids=[one.name for one in CHOICES])
-def test_each_phase_updates_what_the_method_says(method: AnyMethod) -> None:
+def test_each_phase_updates_what_the_method_says(method: Method) -> None:
     parties, student = built(method)
     plan, (party, _) = chosen(method).schedule, parties
     makers = MAKERS.get(method.name, {"generator"})
@@ -108,7 +108,7 @@ def test_each_phase_updates_what_the_method_says(method: AnyMethod) -> None:
 
 
 @pytest.mark.parametrize("method", CHOICES, ids=[one.name for one in CHOICES])
-def test_the_same_generator_and_student_start_under_every_method(method: AnyMethod) -> None:
+def test_the_same_generator_and_student_start_under_every_method(method: Method) -> None:
     parties, student = built(method)
     reference, learner = built(Dfmf())
     if "generator" in (made := parties[1].modules()):
@@ -127,9 +127,7 @@ def test_the_same_generator_and_student_start_under_every_method(method: AnyMeth
     ],
     ids=["dfq", "zskt", "dfq, 1", "zskt, 2", "dfq, beyond the end"],
 )
-def test_the_critic_is_the_student_of_before_by_as_much_as_it_lags(
-    method: AnyMethod, judges: list[int]
-) -> None:
+def test_the_critic_is_the_student_of_before_by_as_much_as_it_lags(method: Method, judges: list[int]) -> None:
     parties, student = built(method)
     seen: list[Weights] = []
     after = [copied(student.classifier.network.state_dict())]
@@ -232,7 +230,7 @@ class Everything(Keeper):
         self.kept.append(snapshot)
 
 
-def fused(method: AnyMethod, start: Snapshot = FRESH) -> tuple[Fused, Heard, Everything]:
+def fused(method: Method, start: Snapshot = FRESH) -> tuple[Fused, Heard, Everything]:
     heard, keeper = Heard(), Everything()
     job = Job(
         teachers=[lively(0), lively(1)],
@@ -244,14 +242,14 @@ def fused(method: AnyMethod, start: Snapshot = FRESH) -> tuple[Fused, Heard, Eve
     return LocalEngine(1).fuse(job, heard), heard, keeper
 
 
-LAGGING: list[AnyMethod] = [Dfq(staleness=1), Dfq(staleness=9)]
+LAGGING: list[Method] = [Dfq(staleness=1), Dfq(staleness=9)]
 
 
 @pytest.mark.parametrize(
     "method", [*CHOICES, *LAGGING], ids=[*(one.name for one in CHOICES), "dfq, 1", "dfq, beyond the end"]
 )
 def test_a_local_run_ends_with_finite_losses_and_goes_on_from_a_snapshot_to_the_same_bits(
-    method: AnyMethod,
+    method: Method,
 ) -> None:
     whole, heard, keeper = fused(method)
     metrics = heard.epochs[-1].metrics

@@ -12,7 +12,6 @@ from torch import Tensor
 from fusion.method import Critic
 from fusion.methods import (
     METHODS,
-    AnyMethod,
     Cmi,
     CmiGa,
     Dafl,
@@ -21,6 +20,7 @@ from fusion.methods import (
     Dfq,
     DfqNoAdv,
     Fast,
+    Method,
     Nayer,
     Synthesis,
     Zskt,
@@ -145,7 +145,7 @@ def by_hand(tau: float) -> dict[str, float]:
 def test_every_methods_objective_is_its_equation() -> None:
     terms = by_hand(tau=2.0)
     fidelity = terms["bn"] + terms["ice"] + terms["bce"]
-    expected: dict[AnyMethod, float] = {
+    expected: dict[Method, float] = {
         Dfmf(alpha=0.3, tau=2.0): terms["adv"] + 0.3 * fidelity,
         Dfq(alpha=0.3, tau=2.0): terms["adv"] + 0.3 * fidelity,
         DfqNoAdv(tau=2.0): fidelity,
@@ -161,7 +161,7 @@ def test_every_methods_objective_is_its_equation() -> None:
             terms["label"] + 0.5 * terms["bn"] + 2.0 * terms["tv"] + 3.0 * terms["l2"]
         ),
     }
-    contrasting: list[AnyMethod] = [one(tau=2.0, contrast_temperature=0.5) for one in (Cmi, CmiGa)]
+    contrasting: list[Method] = [one(tau=2.0, contrast_temperature=0.5) for one in (Cmi, CmiGa)]
     inverted = terms["bn"] + 0.5 * terms["label"] + 0.5 * terms["agreeing"] + 0.8 * terms["cr"]
     expected |= dict.fromkeys(contrasting, inverted)
     for method, value in expected.items():
