@@ -47,7 +47,8 @@ class Gauge:
         """Called after the warm-up too."""
         family = [psutil.Process(), *psutil.Process().children(recursive=True)]
         workers = [one for one in family if "ray::" in " ".join(one.cmdline()[:1]) or one.pid == os.getpid()]
-        store = ray._private.internal_api.memory_summary(stats_only=True)
+        address = ray.get_runtime_context().gcs_address
+        store = ray._private.internal_api.memory_summary(address, stats_only=True)
         spilled = [line for line in store.splitlines() if line.startswith("Spilled")]
         self.samples.append(
             {
