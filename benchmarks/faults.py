@@ -41,7 +41,7 @@ def main() -> None:
         with cluster(EngineSettings()):
             for case in on_actors:
                 do(case)
-    for case in wanted([*actors.on_nodes(), actors.workers_killed()]):
+    for case in wanted([actors.memory_monitor(), *actors.on_nodes(), actors.workers_killed()]):
         do(case)
     with tempfile.TemporaryDirectory() as folder:
         for case in wanted(drivers.cases(Path(folder))):

@@ -17,6 +17,7 @@ import psutil
 import ray
 
 from benchmarks.common import make_settings, make_teachers, parser, write_json
+from benchmarks.object_store import object_store_mb
 from fusion.epoch import EpochReport
 from orchestrator.cluster import ROOT, placed
 from orchestrator.distributed import RayEngine
@@ -47,16 +48,14 @@ class Gauge:
         """Called after the warm-up too."""
         family = [psutil.Process(), *psutil.Process().children(recursive=True)]
         workers = [one for one in family if "ray::" in " ".join(one.cmdline()[:1]) or one.pid == os.getpid()]
-        address = ray.get_runtime_context().gcs_address
-        store = ray._private.internal_api.memory_summary(address, stats_only=True)
-        spilled = [line for line in store.splitlines() if line.startswith("Spilled")]
+        used, spilled = object_store_mb()
         self.samples.append(
             {
                 "seconds": time.monotonic(),
                 "memory_mb": sum(one.memory_full_info().uss for one in workers) / 2**20,
                 "files": float(sum(one.num_fds() for one in workers)),
-                "spilled_mb": float(spilled[0].split()[1]) if spilled else 0.0,
-                "store_mb": float(store.split("Plasma memory usage ")[1].split()[0]),
+                "spilled_mb": spilled,
+                "store_mb": used,
             }
         )
 
@@ -103,7 +102,7 @@ def main() -> None:
     }
     for name, value in numbers.items():
         print(f"{name:<22} {value:.6g}")
-    write_json(chosen.json, numbers)
+    write_json(chosen.json, {**numbers, "samples": gauge.samples})
 
 
 if __name__ == "__main__":

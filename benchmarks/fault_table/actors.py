@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import os
 import re
 import tempfile
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import ray
 import torch
@@ -18,6 +20,7 @@ import torch
 from benchmarks.common import make_settings, make_teachers
 from benchmarks.fault_table.row import Case, Row
 from benchmarks.injection import Harm, Injector, freeze, kill, processes
+from benchmarks.object_store import object_store_mb
 from orchestrator.cluster import ROOT, cluster, placed
 from orchestrator.distributed import RayEngine
 from orchestrator.engines import Fused, Job
@@ -97,13 +100,35 @@ def hiccups(kind: str, count: int, seconds: float) -> Harm:
 
 
 def full_store() -> Harm:
-    """Hold more in the object store than it has room for, so that Ray spills to the disk."""
+    """Hold more in the object store than it has room for, so that Ray spills to the disk.
+
+    Raises:
+        RuntimeError: it did not spill.
+    """
     held: list[Any] = []
 
     def fill() -> None:
-        import numpy as np
-
         held.extend(ray.put(np.zeros(40 * 2**20, dtype=np.uint8)) for _ in range(16))
+        if object_store_mb()[1] == 0:
+            raise RuntimeError("nothing was spilled")
+
+    return fill
+
+
+def short_of_memory() -> Harm:
+    """Take memory, and give it back when Ray's memory monitor has killed an actor.
+
+    Raises:
+        RuntimeError: it killed nobody.
+    """
+
+    def fill() -> None:
+        actors, held = [*processes(PARTY), *processes(STUDENT)], []
+        while all(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in actors):
+            if len(held) == 80:
+                raise RuntimeError("the memory monitor killed nobody")
+            held.append(b"x" * (100 * 2**20))
+            time.sleep(0.05)
 
     return fill
 
@@ -135,10 +160,29 @@ def on_actors() -> list[Case]:
     return [(name, functools.partial(hit, name, harms, **more)) for name, harms, more in cases]
 
 
+def memory_monitor() -> Case:
+    """A cluster whose memory monitor kills when 2 GB more than now are taken."""
+    name = "killed by Ray's memory monitor"
+
+    def run() -> Row:
+        memory = psutil.virtual_memory()
+        least = (memory.total - memory.available + 2 * 2**30) / memory.total
+        variables = {"RAY_memory_usage_threshold": f"{least:.4f}", "RAY_memory_monitor_refresh_ms": "100"}
+        os.environ.update(variables)
+        try:
+            with cluster(EngineSettings()):
+                return hit(name, {("fusion", 9): short_of_memory()})
+        finally:
+            for variable in variables:
+                del os.environ[variable]
+
+    return name, run
+
+
 @contextlib.contextmanager
-def two_nodes() -> Iterator[Callable[[bool], None]]:
-    """A cluster whose second node holds the parties; what is given removes it (True: as a machine that is
-    given notice, False: without a word)."""
+def two_nodes() -> Iterator[Callable[[str], None]]:
+    """A cluster whose second node holds the parties; what is given loses it: "notice" as a machine that is
+    taken away in order, "kill" without a word, "freeze" as one whose network is cut off."""
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "resources": {"head": 1}})
@@ -150,9 +194,23 @@ def two_nodes() -> Iterator[Callable[[bool], None]]:
         log_to_driver=False,
         logging_level="error",
     )
+    frozen: list[psutil.Process] = []
+
+    def lose(how: str) -> None:
+        if how != "freeze":
+            made.remove_node(second, allow_graceful=how == "notice")
+            return
+        raylet = psutil.Process(second.all_processes["raylet"][0].process.pid)
+        frozen.extend([raylet, *raylet.children(recursive=True)])
+        for one in frozen:
+            one.suspend()
+
     try:
-        yield lambda gracefully: made.remove_node(second, allow_graceful=gracefully)
+        yield lose
     finally:
+        for one in frozen:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         ray.shutdown()
         made.shutdown()
 
@@ -160,12 +218,18 @@ def two_nodes() -> Iterator[Callable[[bool], None]]:
 def on_nodes() -> list[Case]:
     """A node of two goes; its parties go on on the other."""
 
-    def lose(name: str, gracefully: bool) -> Row:
-        with two_nodes() as remove:
-            return hit(name, {("fusion", 9): lambda: remove(gracefully)}, placement="SPREAD")
+    def run(name: str, how: str, **engine: Any) -> Row:
+        with two_nodes() as lose:
+            return hit(name, {("fusion", 9): lambda: lose(how)}, placement="SPREAD", **engine)
 
-    names = {"node removed with notice": True, "node killed without notice": False}
-    return [(name, functools.partial(lose, name, gracefully)) for name, gracefully in names.items()]
+    return [
+        ("node removed with notice", functools.partial(run, "node removed with notice", "notice")),
+        ("node killed without notice", functools.partial(run, "node killed without notice", "kill")),
+        (
+            "node frozen (limit 5 s)",
+            functools.partial(run, "node frozen (limit 5 s)", "freeze", silent_seconds=5.0),
+        ),
+    ]
 
 
 def workers_killed() -> Case:
