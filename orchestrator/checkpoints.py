@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from orchestrator.storage import MANIFEST, Storage
 
 FORMAT = 1
 STUDENT = "student.safetensors"
+CARRIED = "carried"
 MAX_MANIFEST_BYTES = 16 * 2**20
 _PARTY = re.compile(r"party-(\d{1,6})\.safetensors")
+_CARRIED = re.compile(r"carried-[\w.-]+", re.ASCII)
 
 
 class Damaged(ValueError):
@@ -35,17 +37,24 @@ UNREADABLE = (*MISSING, LookupError, TypeError, ValueError, AttributeError, Arit
 class Checkpoints:
     """A run's checkpoints on `storage`: numbered, the newest `keep` kept.
 
-    `identity` is what a run must have in common with a checkpoint that it goes on from (`run_identity`).
+    `identity` is what a run must have in common with a checkpoint that it goes on from (`run_identity`);
+    `carry` gives files, by path, that each new checkpoint has with it.
     """
 
     def __init__(
-        self, storage: Storage, keep: int, identity: Mapping[str, Any], say: Callable[[str], None]
+        self,
+        storage: Storage,
+        keep: int,
+        identity: Mapping[str, Any],
+        say: Callable[[str], None],
+        carry: Callable[[], Mapping[str, bytes]] = dict,
     ) -> None:
         self.where = storage.where
         self._storage = storage
         self._keep = keep
         self._identity = dict(identity)
         self._say = say
+        self._carry = carry
 
     def save(self, snapshot: Snapshot) -> None:
         """Write a new checkpoint, then delete the ones that are too many.
@@ -54,7 +63,7 @@ class Checkpoints:
             OSError: it could not be written; the ones before are untouched.
         """
         names = self._storage.folders()
-        files = to_files(snapshot, self._identity)
+        files = to_files(snapshot, self._identity, self._carry())
         self._storage.write(f"checkpoint-{_number(names[-1]) + 1 if names else 1:08d}", files)
         with contextlib.suppress(OSError):  # The next save tries it again.
             for name in names[: len(names) + 1 - self._keep]:
@@ -87,19 +96,22 @@ class Checkpoints:
                 check_identity(manifest["identity"], self._identity, f"{self.where}/{name}")
                 return from_files(self._storage, name, manifest)
             except UNREADABLE as error:
-                self._say(f"{name} is damaged ({_in_words(error)}); using the one before")
+                self._say(f"{name} is damaged ({in_words(error)}); using the one before")
                 self._storage.set_aside(name)
         if names:
             self._say(f"none of the checkpoints in {self.where} is whole; starting from the beginning")
         return FRESH
 
 
-def to_files(snapshot: Snapshot, identity: Mapping[str, Any]) -> dict[str, bytes]:
-    """A checkpoint's files, the manifest last."""
+def to_files(
+    snapshot: Snapshot, identity: Mapping[str, Any], carried: Mapping[str, bytes] | None = None
+) -> dict[str, bytes]:
+    """A checkpoint's files, the manifest last. Those that it carries have names without folders there."""
     tensors = {f"party-{index}.safetensors": party.state for index, party in snapshot.parties.items()}
     if snapshot.student is not None:
         tensors[STUDENT] = snapshot.student
     files = {name: save(dict(state)) for name, state in tensors.items()}
+    extra = {f"carried-{path.replace('/', '--')}": (path, data) for path, data in (carried or {}).items()}
     content = {
         "format": FORMAT,
         "identity": identity,
@@ -114,12 +126,22 @@ def to_files(snapshot: Snapshot, identity: Mapping[str, Any]) -> dict[str, bytes
             for index, one in snapshot.parties.items()
         },
         "records": [_in_hex(one) for one in snapshot.records],
-        "files": {
-            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            for name, data in files.items()
-        },
+        "files": {name: _entry(data) for name, data in files.items()},
+        CARRIED: {name: {"path": path, **_entry(data)} for name, (path, data) in extra.items()},
     }
-    return {**files, MANIFEST: _sealed(content)}
+    return {**files, **{name: data for name, (_, data) in extra.items()}, MANIFEST: _sealed(content)}
+
+
+def carried_files(storage: Storage, folder: str) -> Iterator[tuple[str, bytes]]:
+    """Path and content of what the checkpoint `folder` carries.
+
+    Raises:
+        as `from_files` and `read_manifest`.
+    """
+    for name, entry in read_manifest(storage, folder).get(CARRIED, {}).items():
+        if not _CARRIED.fullmatch(name):
+            raise Damaged(f"{MANIFEST}: unknown file {name!r}")
+        yield str(entry["path"]), _content(storage, folder, name, entry)
 
 
 def from_files(storage: Storage, folder: str, manifest: Mapping[str, Any]) -> Snapshot:
@@ -170,7 +192,8 @@ def _from_hex(metrics: Mapping[str, str]) -> dict[str, float]:
     return {name: float.fromhex(value) for name, value in metrics.items()}
 
 
-def _in_words(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
+    """What one of `UNREADABLE` says of a checkpoint."""
     if isinstance(error, Damaged):
         return str(error)
     if isinstance(error, MISSING):
@@ -210,12 +233,20 @@ def _sealed(content: Mapping[str, Any]) -> bytes:
 def _tensors(storage: Storage, folder: str, name: str, entry: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     if name != STUDENT and not _PARTY.fullmatch(name):
         raise Damaged(f"{MANIFEST}: unknown file {name!r}")
+    try:
+        return load(_content(storage, folder, name, entry))
+    except SafetensorError as error:
+        raise Damaged(f"{name}: {error}") from error
+
+
+def _content(storage: Storage, folder: str, name: str, entry: Mapping[str, Any]) -> bytes:
     if storage.size(folder, name) != entry["bytes"]:
         raise Damaged(f"{name}: {storage.size(folder, name)} bytes, not {entry['bytes']}")
     data = storage.read(folder, name)
     if hashlib.sha256(data).hexdigest() != entry["sha256"]:
         raise Damaged(f"{name}: its hash does not match")
-    try:
-        return load(data)
-    except SafetensorError as error:
-        raise Damaged(f"{name}: {error}") from error
+    return data
+
+
+def _entry(data: bytes) -> dict[str, Any]:
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -167,7 +167,7 @@ def main() -> None:
 
 
 def _with_resume(
-    run: str | None, overrides: list[str] | None, resume: Path | None
+    run: str | None, overrides: list[str] | None, resume: str | None
 ) -> tuple[str | None, list[str]]:
     """RUN may be left out when a run is gone on with; the first override then stands in its place."""
     changes = list(overrides or [])

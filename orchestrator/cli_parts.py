@@ -14,7 +14,12 @@ from orchestrator.secrets import redact
 RUN = typer.Argument(help="A YAML file, or the name of a preset (`dfmf init --list`).", show_default=False)
 Run = Annotated[str, RUN]
 Resume = Annotated[
-    Path | None, typer.Option("--resume", help="The folder of a run to go on with.", show_default=False)
+    str | None,
+    typer.Option(
+        "--resume",
+        help="The folder of a run to go on with; where that is lost, path or URI of its checkpoints.",
+        show_default=False,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,

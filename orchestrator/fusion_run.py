@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from orchestrator.label_spaces import describe_classes
 from orchestrator.loading import dump_config
 from orchestrator.progress import Display
 from orchestrator.recording import Recorder, Reported, teacher_hash
+from orchestrator.recovering import carried
 from orchestrator.results import References, measure_references, measure_student, unmeasured_student
 from orchestrator.run_folder import write_json, write_text
 from orchestrator.run_parts import (
@@ -108,7 +110,9 @@ class Run:
         )
         identity = run_identity(self.config, references.teachers)
         where, keep = self.inputs.storage, self.config.checkpoint.keep
-        checkpoints = Checkpoints(where, keep, identity, self.display.said)
+        # Checkpoints that lie elsewhere may outlive the folder.
+        carry = dict if self.config.checkpoint.to is None else partial(carried, self.folder)
+        checkpoints = Checkpoints(where, keep, identity, self.display.said, carry)
         with shared_warm_up(self.config, teachers, self.display.said) as shared:
             keeper = self._keeper(checkpoints, shared)
             try:

@@ -29,10 +29,15 @@ def make_run_folder(output: str, name: str | None, default_name: str) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
+    """`write_bytes` for text."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Write a file that appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_bytes(data)
     temporary.replace(path)
 
 

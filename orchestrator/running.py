@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from orchestrator.lock import locked
 from orchestrator.method_check import check_method
 from orchestrator.progress import Display
 from orchestrator.recording import STUDENT, Reported
+from orchestrator.recovering import is_storage, recovered
 from orchestrator.run_folder import finished_summary, make_run_folder, write_text
 from orchestrator.run_parts import FusionResult, Inputs
 from orchestrator.secrets import redact
@@ -70,8 +72,8 @@ def fuse(
     surroundings: Surroundings | None = None,
 ) -> FusionResult:
     """Run a fusion: `run` is a YAML file, a preset's name or a mapping; `overrides` are like
-    ``method.alpha=0.2``. `resume` is the folder of a run to go on with; `run` is then its own configuration
-    unless given.
+    ``method.alpha=0.2``. `resume` is the folder of a run to go on with, or, where that is lost, the path or
+    URI of its checkpoints; `run` is then its own configuration unless given.
 
     Raises:
         UserError: the input is wrong; one line for each mistake. Nothing has been written.
@@ -79,13 +81,15 @@ def fuse(
         RunFailed: an actor was lost for good, the numbers went wrong, or the disk is full; what was
         computed is in the run's folder.
     """
+    if resume is not None and is_storage(resume):
+        place = str(resume)
+        resume = recovered(place, overrides, partial(_print, console or Console()))
+        overrides = (*overrides, f"checkpoint.to={json.dumps(place)}")
     if resume is not None:
         summary = finished_summary(Path(resume))
         if summary is not None:
             rest = f"but shipping it: dfmf sync {resume}" if shipping.lacking(Path(resume)) else "to do"
-            (console or Console()).print(
-                f"{resume} is finished; nothing is left {rest}", highlight=False, soft_wrap=True
-            )
+            _print(console or Console(), f"{resume} is finished; nothing is left {rest}")
             return FusionResult(folder=Path(resume), summary=summary)
     folder = None if resume is None else Path(resume)
     with _started(run, overrides, console, resume=folder, surroundings=surroundings) as fusion:
@@ -175,6 +179,10 @@ def _started(
     except KeyboardInterrupt as error:
         how = Terminated if stopping.signal == signal.SIGTERM else Interrupted
         raise how(f"stopped; {_go_on(folder)}") from error
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def _own_config(resume: Path | None) -> str:

@@ -59,7 +59,8 @@ class Checkpointing(Section):
     """Snapshots of the whole run, from which `dfmf fuse --resume` goes on to the same bits."""
 
     to: str | None = None
-    """A folder or a URI (s3://, gs://, hdfs://, ...); empty: `checkpoints` in the run's folder."""
+    """A folder or a URI (s3://, gs://, hdfs://, ...), from which a run can go on whose folder is lost; empty:
+    `checkpoints` in the run's folder."""
     every_minutes: float | None = Field(5.0, gt=0, allow_inf_nan=False)
     """Time between two; empty: not by time."""
     every_iterations: int | None = Field(None, ge=1)

@@ -26,7 +26,7 @@ def submit(
     run: str | None,
     overrides: Sequence[str],
     *,
-    resume: Path | None,
+    resume: str | None,
     address: str,
     working_dir: Path,
     excludes: Sequence[str],
@@ -35,7 +35,7 @@ def submit(
 ) -> None:
     """Send `working_dir` and this code to the cluster whose dashboard is at `address` and run ``dfmf fuse``.
 
-    `resume` is the folder of a run to go on with; all nodes must see it.
+    `resume` is the folder of a run to go on with, or where its checkpoints lie; all nodes must see it.
 
     Raises:
         UserError: the directory is too large to be sent, there is no cluster, or the command line, which
@@ -43,7 +43,7 @@ def submit(
         RunFailed: the job did.
     """
     check_upload(working_dir, excludes)
-    arguments = [*([run] if run else []), *overrides, *(["--resume", str(resume)] if resume else [])]
+    arguments = [*([run] if run else []), *overrides, *(["--resume", resume] if resume else [])]
     for argument, hidden in zip(arguments, redact(arguments), strict=True):
         if argument != hidden:
             raise UserError(

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -102,6 +103,21 @@ def test_a_driver_that_is_killed_in_pretraining_keeps_the_teachers_that_are_trai
     fuse(resume=run)
     assert first.stat().st_mtime_ns == written
     assert_same(run, undisturbed)
+
+
+def test_a_run_whose_folder_is_lost_is_gone_on_with_from_its_checkpoints_alone(
+    tmp_path: Path, undisturbed: FusionResult
+) -> None:
+    place = tmp_path / "elsewhere"
+    run, driver = begun(tmp_path, checkpoint={"every_iterations": 8, "to": place.as_uri()})
+    driver.wait_until(
+        lambda: len(list(place.glob("*/MANIFEST.json"))) == 2 and (run / "student.json").exists()
+    )
+    driver.end(signal.SIGKILL)
+    shutil.rmtree(run)
+    assert fuse(resume=place.as_uri()).folder == run
+    assert_same(run, undisturbed)
+    assert not place.exists()
 
 
 @pytest.mark.ray

@@ -1,0 +1,96 @@
+"""A run's folder in its checkpoints: where these lie elsewhere, they alone are enough to go on from."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from orchestrator.checkpoints import UNREADABLE, Damaged, carried_files, in_words
+from orchestrator.errors import UserError
+from orchestrator.journal import JOURNAL
+from orchestrator.loading import overridden_config
+from orchestrator.run_folder import write_bytes
+from orchestrator.sending import NOTE
+from orchestrator.storage import Storage, open_storage
+from orchestrator.teachers import CANARIES
+from orchestrator.tracking import SQLITE
+from orchestrator.transfer import FILE
+from orchestrator.yaml_text import parse_yaml
+
+CONFIG = "config.yaml"
+FILES = (CONFIG, "environment.json", FILE, CANARIES, JOURNAL, NOTE, "teachers/*.*")
+"""What a run that goes on reads or adds to. Pictures, and the student of the last epoch, are not needed."""
+_PATH = re.compile(r"(\w[\w.-]*)/((teachers/)?\w[\w.-]*\.(yaml|json|jsonl|safetensors))", re.ASCII)
+
+
+def carried(folder: Path) -> dict[str, bytes]:
+    """The files that go into each checkpoint of the run in `folder`, by path, its own name first."""
+    paths = [path for pattern in FILES for path in sorted(folder.glob(pattern))]
+    return {path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in paths}
+
+
+def is_storage(resume: Path | str) -> bool:
+    """Whether that is where checkpoints lie, not the folder of a run."""
+    if "://" in str(resume):
+        return True
+    place = Path(resume)
+    return not (place / CONFIG).exists() and any(place.glob("checkpoint-*"))
+
+
+def recovered(place: str, overrides: Sequence[str], say: Callable[[str], None]) -> Path:
+    """Make the folder again of the run whose checkpoints lie at `place`, as it was at the newest that is
+    whole; those that are not are said and set aside.
+
+    Raises:
+        UserError: there is none, it does not carry its folder, or the folder is still there.
+    """
+    name, files = _newest(open_storage(place), say)
+    source = f"{place}: {CONFIG}"
+    tree = parse_yaml(files[CONFIG].decode(errors="replace"), source)
+    config = overridden_config(tree, source, overrides)
+    folder = Path(config.output).absolute() / (config.name or name)
+    if folder.exists():
+        raise UserError(
+            f"--resume: the folder of the run at {place} is there; go on with: dfmf fuse --resume {folder}, "
+            f"or "
+            f"give name=ANOTHER"
+        )
+    for path, data in files.items():
+        if path != NOTE or _can_be_known(data):
+            write_bytes(folder / path, data)
+    return folder
+
+
+def _newest(storage: Storage, say: Callable[[str], None]) -> tuple[str, dict[str, bytes]]:
+    """The run's name, and its files by path in the folder."""
+    try:
+        for checkpoint in reversed(storage.folders()):
+            try:
+                files = {_match(path): data for path, data in carried_files(storage, checkpoint)}
+            except UNREADABLE as error:
+                say(f"{checkpoint} is damaged ({in_words(error)}); using the one before")
+                storage.set_aside(checkpoint)
+                continue
+            found = {match[2]: data for match, data in files.items()}
+            if CONFIG in found:
+                return next(iter(files))[1], found
+            break
+    except OSError as error:
+        raise UserError(f"--resume: cannot read {storage.where}: {error.strerror or error}") from error
+    raise UserError(
+        f"--resume: {storage.where} holds no whole checkpoint that carries its run's folder, as those of a "
+        f"run with checkpoint.to do"
+    )
+
+
+def _match(path: str) -> re.Match[str]:
+    match = _PATH.fullmatch(path)
+    if match is None:
+        raise Damaged(f"{path!r}: no file of a run's folder")
+    return match
+
+
+def _can_be_known(note: bytes) -> bool:
+    """Whether MLflow's run may be there still: a database in a folder that is lost is lost with it."""
+    uri = str(json.loads(note)["uri"])
+    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()

@@ -1,0 +1,120 @@
+"""The folder of a run, made again from its checkpoints."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from orchestrator.checkpoints import Checkpoints
+from orchestrator.errors import UserError
+from orchestrator.loading import dump_config, load_config
+from orchestrator.recovering import carried, is_storage, recovered
+from orchestrator.snapshot import Snapshot
+from orchestrator.storage import LocalStorage
+
+FILES = {
+    "config.yaml": dump_config(load_config("demo", ["output=runs"])),
+    "metrics.jsonl": '{"epoch": 0}\n',
+    "tracking.json": json.dumps({"uri": "http://127.0.0.1:5000", "run_id": "0"}),
+    "teachers/party-0.json": "{}",
+}
+
+
+def begun(folder: Path, **changes: str) -> Path:
+    """A run's folder, with files that are carried and one that is not."""
+    for name, text in {**FILES, **changes, "summary.json": "{}"}.items():
+        path = folder / "one" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder / "one"
+
+
+def kept(place: Path, run: Path | None) -> Checkpoints:
+    return Checkpoints(LocalStorage(place), 2, {}, print, (lambda: carried(run)) if run else dict)
+
+
+def snapshot(iterations: int) -> Snapshot:
+    return Snapshot(iterations=iterations, student={"weight": torch.zeros(3)})
+
+
+def test_the_folder_is_as_it_was_when_the_newest_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, place = begun(tmp_path / "lost"), tmp_path / "kept"
+    kept(place, run).save(snapshot(1))
+    (run / "metrics.jsonl").write_text("more\n")
+    kept(place, run).save(snapshot(2))
+    folder = recovered(str(place), [], print)
+    assert folder == tmp_path / "runs" / "one"
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == set(FILES)
+    assert (folder / "metrics.jsonl").read_text() == "more\n"
+    assert (folder / "teachers" / "party-0.json").read_text() == "{}"
+    with pytest.raises(UserError, match=rf"is there; go on with: dfmf fuse --resume {folder}"):
+        recovered(str(place), [], print)
+    assert recovered(str(place), ["name=two"], print) == tmp_path / "runs" / "two"
+
+
+def test_a_checkpoint_whose_files_are_damaged_gives_way_to_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, place = begun(tmp_path / "lost"), tmp_path / "kept"
+    for number in (1, 2):
+        (run / "metrics.jsonl").write_text(f"{number}\n")
+        kept(place, run).save(snapshot(number))
+    (place / "checkpoint-00000002" / "carried-one--metrics.jsonl").write_text("3\n")
+    said: list[str] = []
+    folder = recovered(str(place), [], said.append)
+    assert (folder / "metrics.jsonl").read_text() == "1\n"
+    assert said == [
+        "checkpoint-00000002 is damaged (carried-one--metrics.jsonl: its hash does not match); using the one "
+        "before"
+    ]
+    assert kept(place, None).load().iterations == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["one/../../evil.json", "/etc/evil.json", "one/teachers/../evil.json", "one/evil.py", "../evil.json"],
+)
+def test_nothing_is_written_outside_the_folder(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = {**carried(begun(tmp_path / "lost")), path: b"evil"}
+    Checkpoints(LocalStorage(tmp_path / "kept"), 2, {}, print, lambda: files).save(snapshot(1))
+    said: list[str] = []
+    with pytest.raises(UserError, match="holds no whole checkpoint"):
+        recovered(str(tmp_path / "kept"), [], said.append)
+    assert "is damaged" in said[0]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_checkpoints_without_a_folder_are_refused(tmp_path: Path) -> None:
+    kept(tmp_path / "kept", None).save(snapshot(1))
+    for place in (tmp_path / "kept", tmp_path / "nothing"):
+        with pytest.raises(UserError, match="holds no whole checkpoint that carries its run's folder"):
+            recovered(str(place), [], print)
+
+
+@pytest.mark.parametrize(
+    ("uri", "known"), [("http://127.0.0.1:5000", True), ("sqlite:////lost/mlflow.db", False)]
+)
+def test_a_run_in_a_database_that_is_lost_is_begun_anew(
+    uri: str, known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    note = json.dumps({"uri": uri, "run_id": "0"})
+    kept(tmp_path / "kept", begun(tmp_path / "lost", **{"tracking.json": note})).save(snapshot(1))
+    assert (recovered(str(tmp_path / "kept"), [], print) / "tracking.json").exists() == known
+
+
+def test_a_place_is_told_from_a_run(tmp_path: Path) -> None:
+    kept(tmp_path / "kept", None).save(snapshot(1))
+    assert is_storage(tmp_path / "kept")
+    assert is_storage("s3://bucket/run")
+    assert not is_storage(begun(tmp_path))
+    assert not is_storage(tmp_path / "nothing")
