@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from orchestrator import cli_choosing, cli_comparing, cli_looking, cli_reproduce, cli_sweep, cli_teachers
-from orchestrator.cli_parts import RUN, Overrides, Resume, Run, one_line_errors, show
+from orchestrator.cli_parts import RUN, Overrides, Resume, one_line_errors, show
 from orchestrator.errors import UserError
 
 app = typer.Typer(
@@ -125,22 +125,26 @@ def submit(
 
 
 @app.command()
-def pretrain(run: Run, overrides: Overrides = None) -> None:
+def pretrain(
+    run: Annotated[str | None, RUN] = None, overrides: Overrides = None, resume: Resume = None
+) -> None:
     """Train only the teachers that a configuration describes, and the gold standard.
 
-    A later fusion takes them by `teachers: [PATH, ...]`.
+    A later fusion takes them by `teachers: [PATH, ...]`. `--resume FOLDER` goes on; what is trained is not
+    trained again.
     """
     with one_line_errors():
         from orchestrator.running import pretrain as run_pretraining
 
         console = Console()
-        result = run_pretraining(run, *(overrides or []), console=console)
+        chosen, changes = _with_resume(run, overrides, resume)
+        result = run_pretraining(chosen, *changes, resume=resume, console=console)
         show(console, result.summary, result.folder)
         names = [one["name"] for one in result.summary["teachers"]]
         paths = ", ".join(str(result.folder / "teachers" / f"{name}.safetensors") for name in names)
-        console.print(
-            f"fuse them with: dfmf fuse {run} 'teachers=[{paths}]'", highlight=False, soft_wrap=True
-        )
+        config = chosen or result.folder / "config.yaml"
+        line = f"fuse them with: dfmf fuse {config} 'teachers=[{paths}]'"
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 for command in (

@@ -12,7 +12,6 @@ from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
 from orchestrator.secrets import redact
 
 RUN = typer.Argument(help="A YAML file, or the name of a preset (`dfmf init --list`).", show_default=False)
-Run = Annotated[str, RUN]
 Resume = Annotated[
     str | None,
     typer.Option(

@@ -85,24 +85,29 @@ def fuse(
         place = str(resume)
         resume = recovered(place, overrides, partial(_print, console or Console()))
         overrides = (*overrides, f"checkpoint.to={json.dumps(place)}")
-    if resume is not None:
-        summary = finished_summary(Path(resume))
-        if summary is not None:
-            rest = f"but shipping it: dfmf sync {resume}" if shipping.lacking(Path(resume)) else "to do"
-            _print(console or Console(), f"{resume} is finished; nothing is left {rest}")
-            return FusionResult(folder=Path(resume), summary=summary)
     folder = None if resume is None else Path(resume)
+    if folder is not None and (finished := _finished(folder, console)):
+        return finished
     with _started(run, overrides, console, resume=folder, surroundings=surroundings) as fusion:
         return fusion.fuse()
 
 
-def pretrain(run: str | Mapping[str, Any], *overrides: str, console: Console | None = None) -> FusionResult:
+def pretrain(
+    run: str | Mapping[str, Any] | None = None,
+    *overrides: str,
+    resume: Path | str | None = None,
+    console: Console | None = None,
+) -> FusionResult:
     """Train the teachers (and the gold standard) that `run` describes, measure them, and stop there.
+    `resume` is the folder of such a run to go on with.
 
     Raises:
         UserError, Interrupted, RunFailed: as `fuse`.
     """
-    with _started(run, overrides, console, pretrain_only=True) as fusion:
+    folder = None if resume is None else Path(resume)
+    if folder is not None and (finished := _finished(folder, console)):
+        return finished
+    with _started(run, overrides, console, pretrain_only=True, resume=folder) as fusion:
         return fusion.pretrain_and_measure()
 
 
@@ -126,6 +131,7 @@ def _started(
     MLflow."""
     started = time.monotonic()
     around = surroundings or _alone()
+    command = "dfmf pretrain" if pretrain_only else "dfmf fuse"
     config, default_name = resolve(_own_config(resume) if run is None else run, overrides)
     config = with_versions(config)
     if pretrain_only:
@@ -170,15 +176,29 @@ def _started(
         raise
     except ActorLost as error:
         write_text(folder / "error.txt", redact(f"{error}\n\n{error.__cause__}\n"))
-        raise RunFailed(f"{error}; the details are in {folder / 'error.txt'}; {_go_on(folder)}") from error
+        raise RunFailed(
+            f"{error}; the details are in {folder / 'error.txt'}; {_go_on(command, folder)}"
+        ) from error
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
         where = error.filename or folder
-        raise RunFailed(f"{where}: {error.strerror}; with room there again, {_go_on(folder)}") from error
+        raise RunFailed(
+            f"{where}: {error.strerror}; with room there again, {_go_on(command, folder)}"
+        ) from error
     except KeyboardInterrupt as error:
         how = Terminated if stopping.signal == signal.SIGTERM else Interrupted
-        raise how(f"stopped; {_go_on(folder)}") from error
+        raise how(f"stopped; {_go_on(command, folder)}") from error
+
+
+def _finished(folder: Path, console: Console | None) -> FusionResult | None:
+    """The result of a run that needs no going on, which is said."""
+    summary = finished_summary(folder)
+    if summary is None:
+        return None
+    rest = f"but shipping it: dfmf sync {folder}" if shipping.lacking(folder) else "to do"
+    _print(console or Console(), f"{folder} is finished; nothing is left {rest}")
+    return FusionResult(folder=folder, summary=summary)
 
 
 def _print(console: Console, line: str) -> None:
@@ -194,12 +214,12 @@ def _own_config(resume: Path | None) -> str:
     return str(file)
 
 
-def _go_on(folder: Path) -> str:
+def _go_on(command: str, folder: Path) -> str:
     student = folder / STUDENT
     look = (
         f"the student of the last epoch is {student} (dfmf evaluate {folder}); " if student.exists() else ""
     )
-    return f"{look}to go on: dfmf fuse --resume {folder}"
+    return f"{look}to go on: {command} --resume {folder}"
 
 
 def _storage(config: RunConfig, folder: Path, resumed: bool) -> Storage:

@@ -17,7 +17,7 @@ from fusion.criteria import CRITERIA
 from fusion.data.sources import load
 from fusion.networks import build_network
 from fusion.teachers import load_teacher
-from orchestrator import UserError, evaluate, fuse, pretrain
+from orchestrator import Interrupted, UserError, evaluate, fuse, pretrain, schooling
 from orchestrator.choosing import rank_runs
 from orchestrator.evaluating import load_config
 from orchestrator.run_parts import FusionResult
@@ -225,6 +225,33 @@ def test_pretraining_alone_leaves_teachers_that_a_fusion_takes(
         finished.folder / "teachers" / "party-0.safetensors"
     ).read_bytes()
     assert "student" not in result.summary
+
+
+def test_pretraining_that_was_stopped_is_gone_on_with(
+    finished: FusionResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = schooling.write_teacher
+
+    def stopped(*arguments: Any) -> Any:
+        result = written(*arguments)
+        if result.name == "party-0":
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(schooling, "write_teacher", stopped)
+    with pytest.raises(Interrupted) as error:
+        pretrain(tiny_run(output=str(tmp_path), name="taught", seed=3))
+    folder = tmp_path / "taught"
+    assert str(error.value) == f"stopped; to go on: dfmf pretrain --resume {folder}"
+    monkeypatch.undo()
+    first = (folder / "teachers" / "party-0.safetensors").stat().st_mtime_ns
+    result = pretrain(resume=folder)
+    assert (result.folder, result.summary["status"]) == (folder, "finished")
+    assert (folder / "teachers" / "party-0.safetensors").stat().st_mtime_ns == first
+    assert (folder / "teachers" / "party-1.safetensors").read_bytes() == (
+        finished.folder / "teachers" / "party-1.safetensors"
+    ).read_bytes()
+    assert pretrain(resume=folder).summary == result.summary
 
 
 def test_teachers_without_batch_norm_are_said_and_warned_of(
