@@ -55,11 +55,16 @@ def check_epoch(metrics: Mapping[str, float], epoch: int, iteration: int, limits
     Raises:
         Diverged: a generator makes images of one class only.
     """
+    name = collapsed(metrics, limits)
+    if name is not None:
+        what = "the generator has collapsed to one class (numerics.limits.fewest_classes)"
+        raise Diverged(name, metrics[name], iteration, f"over epoch {epoch + 1}: {what}")
+
+
+def collapsed(metrics: Mapping[str, float], limits: Limits) -> str | None:
+    """The BCE term, Eq. (3), of a generator that makes images of one class only."""
     for name, value in metrics.items():
-        if (
-            name.startswith("generator/")
-            and name.endswith("/bce")
-            and math.exp(-value) < limits.fewest_classes
-        ):
-            what = "the generator has collapsed to one class (numerics.limits.fewest_classes)"
-            raise Diverged(name, value, iteration, f"over epoch {epoch + 1}: {what}")
+        generators = name.startswith("generator/") and name.endswith("/bce")
+        if generators and math.exp(-value) < limits.fewest_classes:
+            return name
+    return None

@@ -195,6 +195,7 @@ class Run:
             seconds=None if minutes is None else 60 * minutes,
             say=self.display.said,
             heard=shared.heard if shared is not None else None,
+            limits=self.config.numerics.limits,
         )
 
     def _begin(self) -> None:

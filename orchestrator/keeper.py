@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 
 from actors.interval import Interval
-from fusion.health import Diverged
+from fusion.health import Diverged, Limits, collapsed
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.snapshot import FRESH, Snapshot, Tensors
 
@@ -26,13 +26,16 @@ class Keeper:
         seconds: float | None = None,
         say: Callable[[str], None] = ignore,
         heard: Callable[[Snapshot], None] | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        """`heard` is called with each snapshot, beside the work; it may raise OSError."""
+        """`heard` is called with each snapshot, beside the work; it may raise OSError. `limits` say which
+        snapshots nobody should go back to."""
         self.every = (iterations, seconds)
         """Iterations and seconds between two snapshots."""
         self._checkpoints = checkpoints
         self._say = say
         self._heard = heard
+        self._limits = limits
         self._in_memory = FRESH
         self._writer = ThreadPoolExecutor(1, "checkpoints")
         self._writing: Future[None] | None = None
@@ -52,6 +55,16 @@ class Keeper:
             raise Diverged(
                 wrong, float("nan"), snapshot.iterations - 1, f"after {snapshot.iterations} iterations"
             )
+        if self._limits is not None and snapshot.records:
+            # Whether the epoch is lost shows at its end; until then its beginning is what to go back to.
+            term = collapsed(snapshot.records[-1], self._limits)
+            if term is not None:
+                self._say(
+                    f"no checkpoint after {snapshot.iterations} iterations: {term} is that of a generator "
+                    f"which "
+                    f"makes images of one class only"
+                )
+                return
         if self._checkpoints is None:
             self._in_memory = snapshot
             return
