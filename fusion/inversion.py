@@ -1,5 +1,5 @@
-"""What all inversions share, and the one whose parameters are the images themselves: DeepInversion (Yin et
-al., CVPR 2020)."""
+"""What all inversions share, and the one whose parameters are the images themselves: DeepInversion, also
+the adaptive one (Yin et al., CVPR 2020)."""
 
 import dataclasses
 

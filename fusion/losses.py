@@ -160,6 +160,20 @@ def agreeing_adversarial(teacher_logits: Tensor, critic_logits: Tensor, *, tau: 
     return -(divergences * agree).mean()
 
 
+def competitive(teacher_logits: Tensor, critic_logits: Tensor, *, tau: float) -> Tensor:
+    """1 - JS of the softmaxes at temperature `tau`, the mean over the batch: R_compete of Adaptive
+    DeepInversion (Yin et al., CVPR 2020, Eqs. 7 and 8).
+
+    JS = (KL(T || M) + KL(S || M)) / 2 in nats, M the mean of both. So it is 1 where teacher and critic agree
+    and never below 1 - log 2.
+    """
+    logits = (teacher_logits, critic_logits)
+    middle = mixture_log_probabilities(logits, (0.5, 0.5), tau=tau)
+    sides = [F.log_softmax(one.float() / tau, dim=1) for one in logits]
+    divergences = [F.kl_div(middle, one, reduction="batchmean", log_target=True) for one in sides]
+    return 1.0 - 0.5 * (divergences[0] + divergences[1])
+
+
 def contrastive(local: Tensor, whole: Tensor, batch: int, *, temperature: float) -> Tensor:
     """L_cr of CMI: how badly each image's local view [batch + others, width] is told from the whole views of
     all other images by its similarity to its own. Embeddings have length one.

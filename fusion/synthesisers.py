@@ -8,11 +8,12 @@ import torch
 from fusion.bank import ImageBank
 from fusion.compute import Compute
 from fusion.contrast import ContrastiveInversion, ProjectionHead
+from fusion.dreaming import Dreaming
 from fusion.generator import Generator, GeneratorSettings
 from fusion.inversion import Finished, PixelInversion
 from fusion.meta import MetaInversion
 from fusion.method import Contrasting, Method, Transferring
-from fusion.methods import DeepInversion, Fast, Nayer
+from fusion.methods import Fast, Nayer
 from fusion.networks import Classifier, ImageSpec
 from fusion.noisy import NoisyInversion, class_embeddings
 from fusion.schedule import Optimisation
@@ -41,7 +42,7 @@ def build_synthesiser(
     batch_size, device = means.batch_size, means.device
     if isinstance(method, Transferring):
         return Finished(ImageBank(method.share(means.num_parties), spec), spec, batch_size, device)
-    if isinstance(method, DeepInversion):
+    if isinstance(method, Dreaming):
         return PixelInversion(
             ImageBank(method.bank_images, spec),
             spec,

@@ -4,6 +4,7 @@ from fusion.batchnorm import BnReduction, bn_divergence
 from fusion.losses import (
     adversarial,
     agreeing_adversarial,
+    competitive,
     contrastive,
     instance_entropy,
     label_loss,
@@ -24,6 +25,13 @@ def agreeing_adversary(synthesis: Synthesis, *, weight: float, tau: float) -> Ob
     assert synthesis.critic_logits is not None
     value = agreeing_adversarial(synthesis.teacher_logits, synthesis.critic_logits, tau=tau)
     return {"adv": Term(weight, value)}
+
+
+def competition(synthesis: Synthesis, *, weight: float, tau: float) -> Objective:
+    """`weight` R_compete of Adaptive DeepInversion, against the method's critic."""
+    assert synthesis.critic_logits is not None
+    value = competitive(synthesis.teacher_logits, synthesis.critic_logits, tau=tau)
+    return {"compete": Term(weight, value)}
 
 
 def labelled(synthesis: Synthesis, *, weight: float) -> Objective:

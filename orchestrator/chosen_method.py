@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import Discriminator, Tag
 
 from fusion.methods import (
+    AdaptiveDeepInversion,
     Cmi,
     CmiGa,
     Dafl,
@@ -31,6 +32,7 @@ ChosenMethod: TypeAlias = Annotated[
     | Annotated[Dafl, Tag("dafl")]
     | Annotated[Zskt, Tag("zskt")]
     | Annotated[DeepInversion, Tag("deepinversion")]
+    | Annotated[AdaptiveDeepInversion, Tag("adaptive_deepinversion")]
     | Annotated[Cmi, Tag("cmi")]
     | Annotated[CmiGa, Tag("cmi_ga")]
     | Annotated[Nayer, Tag("nayer")]

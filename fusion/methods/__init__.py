@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from fusion.method import Method, Synthesis
+from fusion.methods.adaptive_deepinversion import AdaptiveDeepInversion
 from fusion.methods.cmi import Cmi
 from fusion.methods.cmi_ga import CmiGa
 from fusion.methods.dafl import Dafl
@@ -18,6 +19,7 @@ from fusion.methods.zskt import Zskt
 
 __all__ = [
     "METHODS",
+    "AdaptiveDeepInversion",
     "Cmi",
     "CmiGa",
     "Dafl",
@@ -37,7 +39,7 @@ __all__ = [
 METHODS: Mapping[str, type[Method]] = {
     one.name: one
     for one in (
-        *(Dfmf, Dfq, DfqNoAdv, Dafl, Zskt, DeepInversion),
+        *(Dfmf, Dfq, DfqNoAdv, Dafl, Zskt, DeepInversion, AdaptiveDeepInversion),
         *(Cmi, CmiGa, Nayer, Fast, TransferSet, VanillaKd),
     )
 }

@@ -12,7 +12,7 @@ from fusion.augmentation import Augmentation
 from fusion.compute import Compute
 from fusion.epoch import EpochReport
 from fusion.generator import GeneratorSettings
-from fusion.methods import CmiGa, Dafl, DeepInversion, Dfq, DfqNoAdv, Fast, Nayer, Zskt
+from fusion.methods import AdaptiveDeepInversion, CmiGa, Dafl, DeepInversion, Dfq, DfqNoAdv, Fast, Nayer, Zskt
 from fusion.networks import ImageSpec
 from fusion.schedule import Schedule
 from fusion.teachers import Teacher, TeacherCard
@@ -137,6 +137,14 @@ CASES: dict[str, tuple[Job, int]] = {
         job(
             [lively(0), lively(1)],
             method=DeepInversion(inversion_steps=2, inversion_every=2, bank_images=20),
+            schedule=dataclasses.replace(SHORT, warmup_epochs=0),
+        ),
+        2,
+    ),
+    "inverted pixels judged by the student": (
+        job(
+            [lively(0), lively(1)],
+            method=AdaptiveDeepInversion(inversion_steps=2, inversion_every=2, bank_images=20),
             schedule=dataclasses.replace(SHORT, warmup_epochs=0),
         ),
         2,

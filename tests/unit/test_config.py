@@ -85,7 +85,7 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
         (
             "method: {name: null}",
             "method.name: unknown method None (known: dfmf, dfq, dfq_no_adv, dafl, zskt, deepinversion, "
-            "cmi, cmi_ga, nayer, fast, transfer_set, vanilla_kd)",
+            "adaptive_deepinversion, cmi, cmi_ga, nayer, fast, transfer_set, vanilla_kd)",
         ),
         ("method: {name: [1]}", "method.name: unknown method [1] (known: dfmf,"),
         ("method: dfq", "method: should be an object (got 'dfq')"),
@@ -119,6 +119,14 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
             "method.alpha: unknown key (known: name, beta, tau, distill_scale, inversion_steps, "
             "inversion_every, bank_images, bn_loss, bn_weight, tv_weight, l2_weight, image_lr, jitter) of "
             "method 'deepinversion'",
+        ),
+        (
+            "method: {name: deepinversion, compete_weight: 1}",
+            "method.compete_weight: unknown key; did you mean",
+        ),
+        (
+            "method: {name: adaptive_deepinversion, compete_weight: -1}",
+            "method.compete_weight: must be at least 0 (got -1.0)",
         ),
         (
             "method: {name: deepinversion}",

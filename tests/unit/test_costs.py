@@ -4,7 +4,7 @@ import pytest
 
 from fusion.evaluation import forward_flops
 from fusion.generator import Generator
-from fusion.methods import Cmi, Dafl, DeepInversion, Dfq, DfqNoAdv, Method
+from fusion.methods import AdaptiveDeepInversion, Cmi, Dafl, DeepInversion, Dfq, DfqNoAdv, Method
 from fusion.networks import build_network
 from orchestrator.costs import Seconds, count, faster_labelling, iteration_seconds, lanes
 from orchestrator.placement import plan_actors
@@ -64,6 +64,7 @@ def test_a_method_costs_what_it_updates() -> None:
         DfqNoAdv(): images,
         Cmi(inversion_steps=30, inversion_every=10): 3 * 12 * (3 * g + 4 * t + 2 * s),
         DeepInversion(inversion_steps=30, inversion_every=10): 3 * 12 * 2 * t,
+        AdaptiveDeepInversion(inversion_steps=30, inversion_every=10): 3 * 12 * (2 * t + 2 * s),
     }
     for method, flops in expected.items():
         costs = count(settings(method=method), SPEC, ["resnet8-w8", "resnet20"])

@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fusion import losses
-from fusion.assembly import FusionSettings, build_party
+from fusion.assembly import FusionSettings, build_party, build_student, student_spec
 from fusion.bank import ImageBank
 from fusion.batchnorm import BnWatch
-from fusion.methods import DeepInversion, Method
+from fusion.methods import AdaptiveDeepInversion, DeepInversion, Method
 from fusion.networks import frozen
 from fusion.party import Party
 from fusion.state import put_state, take_state
@@ -192,6 +192,24 @@ def test_without_weights_an_inversion_leaves_the_pixels_to_the_label_alone() -> 
     moved = (inputs.detach() - 0.01 * inputs.grad / (inputs.grad.abs() + 1e-8)) * 0.4 + 0.3
     party.update_generator()
     torch.testing.assert_close(held(party).images.float(), moved.clamp(0, 1), atol=1e-3, rtol=1e-3)
+
+
+def test_competition_finds_images_of_which_the_student_says_something_else() -> None:
+    disagreements = []
+    for weight in (0.0, 100.0):
+        method = AdaptiveDeepInversion(
+            inversion_steps=40, bank_images=12, bn_weight=0, jitter=0, compete_weight=weight
+        )
+        known = student_spec([lively(0)])
+        party = build_party(0, 1, lively(0), of(method), CPU, known)
+        party.begin_iteration(0, build_student([lively(0)], of(method), CPU).as_critic(0))
+        party.update_generator()
+        assert party.critic is not None
+        images = held(party).images.float()
+        with torch.no_grad():
+            told, judged = (one.eval()(images).logits for one in (party.teacher, party.critic))
+        disagreements.append(1 - float(losses.competitive(told, judged, tau=3.0)))
+    assert disagreements[1] > 1.2 * disagreements[0]
 
 
 def test_a_rewind_halves_the_learning_rate_of_the_pixels() -> None:

@@ -97,6 +97,33 @@ def test_adversarial_is_minus_the_divergence() -> None:
     assert losses.adversarial(teacher, teacher, tau=3.0).abs() < 1e-6
 
 
+def test_competitive_is_one_minus_the_jensen_shannon_divergence() -> None:
+    teacher, critic = logits(), logits()
+    middle = Categorical(probs=((teacher / 3).softmax(1) + (critic / 3).softmax(1)) / 2)
+    sides = [kl_divergence(Categorical(logits=one / 3), middle).mean() for one in (teacher, critic)]
+    found = losses.competitive(teacher, critic, tau=3.0)
+    torch.testing.assert_close(found, 1 - (sides[0] + sides[1]) / 2)
+    torch.testing.assert_close(losses.competitive(critic, teacher, tau=3.0), found)
+
+
+def test_competitive_is_one_for_agreement_and_lowest_for_certain_disagreement() -> None:
+    teacher, critic = logits(), logits()
+    assert losses.competitive(teacher, teacher + 2.0, tau=3.0) == pytest.approx(1.0, abs=1e-6)
+    assert losses.competitive(teacher, critic, tau=3.0) < 0.99
+    certain = 1e4 * torch.eye(4)
+    assert losses.competitive(certain, certain.flip(0), tau=3.0) == pytest.approx(1 - math.log(2))
+
+
+def test_the_gradient_of_competitive_leads_away_from_agreement() -> None:
+    teacher, critic = logits().requires_grad_(), logits().requires_grad_()
+    found = losses.competitive(teacher, critic, tau=3.0)
+    found.backward()
+    assert teacher.grad is not None
+    assert critic.grad is not None
+    moved = losses.competitive(teacher - teacher.grad, critic - critic.grad, tau=3.0)
+    assert moved < found
+
+
 def test_one_hot_loss_is_the_cross_entropy_to_the_first_choice_and_zero_only_for_certain_predictions() -> (
     None
 ):
@@ -135,6 +162,7 @@ def test_a_certain_teacher_of_a_hundred_classes_gives_finite_losses_and_gradient
         losses.distillation([teacher, teacher], learner, [0.5, 0.5], tau=3.0),
         losses.instance_entropy(teacher),
         losses.negative_batch_entropy(teacher),
+        losses.competitive(teacher, learner, tau=3.0),
     ]
     for value in values:
         assert value.dtype == torch.float32

@@ -13,6 +13,7 @@ from fusion import algorithm
 from fusion.assembly import FusionSettings, build_party, build_student, student_spec
 from fusion.epoch import EpochReport
 from fusion.methods import (
+    AdaptiveDeepInversion,
     Cmi,
     CmiGa,
     Dafl,
@@ -41,6 +42,7 @@ CHOICES: list[Method] = [
     Dafl(),
     Zskt(),
     DeepInversion(inversion_steps=2, inversion_every=2, bank_images=20),
+    AdaptiveDeepInversion(inversion_steps=2, inversion_every=2, bank_images=20),
     Cmi(inversion_steps=2, inversion_every=2, bank_images=20, contrast_images=16),
     CmiGa(inversion_steps=2, inversion_every=1, bank_images=20, beta=1.0),
     Nayer(inversion_steps=2, inversion_every=1, bank_images=20, restart_every=3),
@@ -49,6 +51,7 @@ CHOICES: list[Method] = [
 
 MAKERS: dict[str, set[str]] = {
     "deepinversion": {"bank"},
+    "adaptive_deepinversion": {"bank"},
     "cmi": {"bank", "head"},
     "cmi_ga": {"bank", "head"},
     "nayer": {"bank", "generator"},
