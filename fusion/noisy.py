@@ -28,14 +28,17 @@ NoisyLayer: TypeAlias = Literal[
     "batchnorm-linear-sigmoid",
     "batchnorm-linear-tanh",
     "batchnorm-linear-relu",
+    "batchnorm-linear-dropout",
 ]
-"""A1 to A7 of the supplement's Table 5."""
+"""A1 to A8 of the supplement's Table 5."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "relu": F.relu,
 }
+DROPOUT = 0.5
+"""PyTorch's default rate; the supplement has none."""
 
 
 class EmbeddingsError(ValueError):
@@ -70,7 +73,8 @@ class NoisyLayers(nn.Module):
     """Several noisy layers side by side, each for a group of `size` images, the last one perhaps for fewer:
     embeddings [count, width] to what the generator takes, [count, latent_dim].
 
-    Weights are standard normal and biases zero; the BatchNorm layer has nothing to learn.
+    Weights are standard normal and biases zero; the BatchNorm layer has nothing to learn. What dropout leaves
+    out is drawn from the stream in each pass.
     """
 
     def __init__(
@@ -78,7 +82,7 @@ class NoisyLayers(nn.Module):
     ) -> None:
         super().__init__()
         self._parts = kind.split("-")
-        self._count, self._size = count, size
+        self._count, self._size, self._stream = count, size, stream
         groups = -(-count // size)
         widths = [width] + [latent_dim] * self._parts.count("linear")
         self.weights = nn.ParameterList(
@@ -99,7 +103,12 @@ class NoisyLayers(nn.Module):
             x = torch.baddbmm(bias, x, weight)
         if self._parts[-1] in ACTIVATIONS:
             x = ACTIVATIONS[self._parts[-1]](x)
-        return x.flatten(0, 1)[: self._count]
+        x = x.flatten(0, 1)[: self._count]
+        if self._parts[-1] == "dropout":
+            # That of PyTorch draws from the global stream.
+            kept = torch.rand(x.shape, generator=self._stream, device=x.device) >= DROPOUT
+            x = x * kept / (1 - DROPOUT)
+        return x
 
 
 class NoisyInversion(Banked):

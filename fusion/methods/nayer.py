@@ -38,7 +38,7 @@ class Nayer(Inverting, JudgedByStudent):
         "language model's embeddings of their names; empty: one-hot vectors.",
     )
     noisy_layer: NoisyLayer = setting(
-        "batchnorm-linear", "What a noisy layer is made of: A1 to A7 of the supplement's Table 5."
+        "batchnorm-linear", "What a noisy layer is made of: A1 to A8 of the supplement's Table 5."
     )
     restart_every: int = setting(
         20, "Batches after which the generator starts afresh; the noisy layers always do.", at_least=1

@@ -168,7 +168,13 @@ CASES: dict[str, tuple[Job, int]] = {
     "a bank judged by an older student": (
         job(
             [lively(0), lively(1)],
-            method=Nayer(inversion_steps=2, inversion_every=2, bank_images=20, staleness=1),
+            method=Nayer(
+                inversion_steps=2,
+                inversion_every=2,
+                bank_images=20,
+                staleness=1,
+                noisy_layer="batchnorm-linear-dropout",
+            ),
             schedule=dataclasses.replace(SHORT, warmup_epochs=0),
         ),
         2,

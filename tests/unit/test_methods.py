@@ -246,10 +246,15 @@ def fused(method: Method, start: Snapshot = FRESH) -> tuple[Fused, Heard, Everyt
 
 
 LAGGING: list[Method] = [Dfq(staleness=1), Dfq(staleness=9)]
+DROPPING: Method = Nayer(
+    inversion_steps=2, inversion_every=2, bank_images=20, noisy_layer="batchnorm-linear-dropout"
+)
 
 
 @pytest.mark.parametrize(
-    "method", [*CHOICES, *LAGGING], ids=[*(one.name for one in CHOICES), "dfq, 1", "dfq, beyond the end"]
+    "method",
+    [*CHOICES, *LAGGING, DROPPING],
+    ids=[*(one.name for one in CHOICES), "dfq, 1", "dfq, beyond the end", "nayer, dropout"],
 )
 def test_a_local_run_ends_with_finite_losses_and_goes_on_from_a_snapshot_to_the_same_bits(
     method: Method,

@@ -71,6 +71,24 @@ def test_noisy_layers_are_those_of_torch_a_group_at_a_time(kind: NoisyLayer) -> 
     assert len(layers.weights) == kind.count("linear")
 
 
+def test_dropout_is_that_of_torch_with_masks_of_the_stream() -> None:
+    layers, plain = (
+        NoisyLayers(kind, 300, 30, 5, 40, stream(3))
+        for kind in ("batchnorm-linear-dropout", "batchnorm-linear")
+    )
+    embeddings = torch.randn(300, 5, generator=stream(1))
+    before = torch.random.get_rng_state()
+    first, second = layers(embeddings), layers(embeddings)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    kept = first != 0
+    torch.testing.assert_close(first, torch.where(kept, 2 * plain(embeddings), 0.0))
+    assert abs(float(kept.float().mean()) - 0.5) < 0.02
+    assert abs(float((kept == (second != 0)).float().mean()) - 0.5) < 0.02  # Drawn anew in each pass.
+    again = NoisyLayers("batchnorm-linear-dropout", 300, 30, 5, 40, stream(3))
+    assert torch.equal(again(embeddings), first)
+    assert torch.equal(again(embeddings), second)
+
+
 def test_noisy_layers_are_standard_normal_with_no_bias_and_functions_of_the_stream() -> None:
     layers, again = (NoisyLayers("linear", 6, 4, 50, 60, stream(3)) for _ in range(2))
     weights, biases = layers.weights[0].detach(), layers.biases[0].detach()
