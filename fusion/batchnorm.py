@@ -31,6 +31,45 @@ def bn_layers(network: nn.Module) -> list[_BatchNorm]:
     ]
 
 
+class BnMemory(nn.Module):
+    """Means and variances [channels] at a teacher's BatchNorm layers, averaged over earlier batches:
+    FastDFKD's
+    (Fang et al., AAAI 2022). With them a batch need not look like all of the data.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    batches: Tensor
+
+    def __init__(self, channels: int, momentum: float) -> None:
+        """`momentum` is the weight of what was before, from 0 to 1."""
+        super().__init__()
+        self._momentum = momentum
+        self._seen: tuple[Tensor, Tensor] | None = None
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.zeros(channels))
+        self.register_buffer("batches", torch.tensor(0))
+
+    def mixed(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Statistics of a batch together with those of earlier ones; before the first, as they are."""
+        self._seen = mean.detach(), variance.detach()
+        return self._mix(self.mean, mean), self._mix(self.variance, variance)
+
+    @torch.no_grad()
+    def end_batch(self) -> None:
+        """The batch is finished: what was seen last is of an earlier one from now on."""
+        assert self._seen is not None
+        mean, variance = self._seen
+        self.mean.copy_(self._mix(self.mean, mean))
+        self.variance.copy_(self._mix(self.variance, variance))
+        self.batches += 1
+
+    def _mix(self, before: Tensor, now: Tensor) -> Tensor:
+        # A product in place of a question, for which a GPU would have to be waited for.
+        weight = self._momentum * (self.batches > 0)
+        return weight * before + (1 - weight) * now
+
+
 class BnWatch(nn.Module):
     """A frozen classifier that says of each batch how far its statistics lie from the stored ones.
 
@@ -41,7 +80,10 @@ class BnWatch(nn.Module):
     target_mean: Tensor
     target_variance: Tensor
 
-    def __init__(self, classifier: Classifier, bn_loss: BnLoss = "gaussian_kl") -> None:
+    def __init__(
+        self, classifier: Classifier, bn_loss: BnLoss = "gaussian_kl", momentum: float = 0.0
+    ) -> None:
+        """With a `momentum` earlier batches count too, if the classifier has BatchNorm (`memory`)."""
         super().__init__()
         self._bn_loss = bn_loss
         shared: dict[int, Any] = {id(t): t for t in (*classifier.parameters(), *classifier.buffers())}
@@ -51,6 +93,7 @@ class BnWatch(nn.Module):
         _replace(self.classifier, dict(zip(layers, self._watched, strict=True)))
         self._channels = [layer.num_features for layer in layers]
         self._eps = [layer.eps for layer in layers]
+        self.memory = BnMemory(sum(self._channels), momentum) if layers and momentum > 0 else None
         if layers:
             means = [_stored(layer.running_mean) for layer in layers]
             variances = [_stored(layer.running_var) + layer.eps for layer in layers]
@@ -68,6 +111,8 @@ class BnWatch(nn.Module):
         variance = torch.cat(
             [variance + eps for (_, variance), eps in zip(statistics, self._eps, strict=True)]
         )
+        if self.memory is not None:
+            mean, variance = self.memory.mixed(mean, variance)
         if self._bn_loss == "distance":
             ours, stored = (mean, variance), (self.target_mean, self.target_variance)
             layers = zip(*(one.split(self._channels) for one in (*ours, *stored)), strict=True)

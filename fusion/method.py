@@ -83,6 +83,11 @@ class Method(Settings):
         return "gaussian_kl"
 
     @property
+    def bn_memory(self) -> float:
+        """The weight of earlier batches in the statistics that the BN loss compares."""
+        return 0.0
+
+    @property
     def updates_per_iteration(self) -> float:
         """How often, on average, what makes the images is updated."""
         return float(self.trains_generators)
@@ -166,6 +171,24 @@ class Inverting(Method):
     def trains_in(self, iteration: int) -> bool:
         """Every so many iterations, in the first one too."""
         return iteration % self.inversion_every == 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Remembering(Inverting):
+    """A method that inverts and whose BN loss looks at earlier batches too."""
+
+    bn_momentum: float = setting(
+        0.9,
+        "Weight of earlier batches in the statistics that the BN loss compares with a teacher's; 0: of the "
+        "batch alone.",
+        at_least=0,
+        below=1,
+    )
+
+    @property
+    def bn_memory(self) -> float:
+        """`bn_momentum`."""
+        return self.bn_momentum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,7 @@ class Party:
         self.share = share
         self.compute = compute
         self.teacher, self.critic, self.vid, self.synthesiser = frozen(teacher), critic, vid, synthesiser
-        self.watched_teacher = BnWatch(self.teacher, method.bn_divergence)
+        self.watched_teacher = BnWatch(self.teacher, method.bn_divergence, method.bn_memory)
         for module in (self.teacher, self.watched_teacher, critic, vid):
             if module is not None:
                 compute.place(module, device)
@@ -124,6 +124,8 @@ class Party:
 
         if self._trains:
             self.synthesiser.update(self._noise, self._examine, minimise)
+            if self.watched_teacher.memory is not None:
+                self.watched_teacher.memory.end_batch()
 
     def update_assistant(self) -> None:
         """Lines 19-20: Eq. (2) on a fresh batch of the party's own images, of a method with assistants."""
@@ -172,6 +174,8 @@ class Party:
     def modules(self) -> dict[str, nn.Module]:
         """What this party trains, by role."""
         own = self.synthesiser.modules()
+        if self.watched_teacher.memory is not None:
+            own = own | {"bn_memory": self.watched_teacher.memory}
         return own if self.vid is None else own | {"assistant": self.assistant.network, "vid": self.vid}
 
     def state(self) -> State:

@@ -5,14 +5,14 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from fusion.meta import MetaGradient
-from fusion.method import NAME, Inverting, JudgedByStudent, Synthesis
+from fusion.method import NAME, JudgedByStudent, Remembering, Synthesis
 from fusion.objective import Objective
 from fusion.settings import setting
 from fusion.terms import agreeing_adversary, bn_distance, labelled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Fast(Inverting, JudgedByStudent):
+class Fast(Remembering, JudgedByStudent):
     """The weights in the losses, and how the start is learnt (docs/methods/fast.md)."""
 
     title: ClassVar[str] = "FastDFKD, Fang et al., AAAI 2022, with several teachers"

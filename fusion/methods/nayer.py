@@ -4,7 +4,7 @@ every batch (Tran et al., CVPR 2024)."""
 import dataclasses
 from typing import ClassVar, Literal
 
-from fusion.method import NAME, Inverting, JudgedByStudent, Synthesis
+from fusion.method import NAME, JudgedByStudent, Remembering, Synthesis
 from fusion.noisy import NoisyLayer
 from fusion.objective import Objective
 from fusion.settings import setting
@@ -12,7 +12,7 @@ from fusion.terms import agreeing_adversary, bn_distance, labelled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Nayer(Inverting, JudgedByStudent):
+class Nayer(Remembering, JudgedByStudent):
     """The weights in the losses, and what the generator starts from (docs/methods/nayer.md)."""
 
     title: ClassVar[str] = "NAYER, Tran et al., CVPR 2024, with several teachers"

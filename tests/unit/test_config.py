@@ -148,6 +148,7 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
             "method: {name: fast, restart_every: 3}\nengine: {mode: local}",
             "method.restart_every: unknown key (known: name, beta, tau, distill_scale, critic_mode, ",
         ),
+        ("method: {name: fast, bn_momentum: 1.0}", "method.bn_momentum: must be below 1 (got 1.0)"),
         (
             "method: {name: cmi_ga, contrast_temperature: 0}",
             "method.contrast_temperature: must be above 0 (got 0.0)",

@@ -54,8 +54,8 @@ MAKERS: dict[str, set[str]] = {
     "adaptive_deepinversion": {"bank"},
     "cmi": {"bank", "head"},
     "cmi_ga": {"bank", "head"},
-    "nayer": {"bank", "generator"},
-    "fast": {"bank", "generator"},
+    "nayer": {"bank", "generator", "bn_memory"},
+    "fast": {"bank", "generator", "bn_memory"},
 }
 """What a party keeps to make images with, where it is no generator."""
 
@@ -94,7 +94,9 @@ def test_each_phase_updates_what_the_method_says(method: Method) -> None:
 
     def parameters() -> dict[str, Weights]:
         return {
-            role: copied(module.state_dict() if role == "bank" else dict(module.named_parameters()))
+            role: copied(
+                module.state_dict() if role in {"bank", "bn_memory"} else dict(module.named_parameters())
+            )
             for role, module in {**party.modules(), **student.modules()}.items()
         }
 
