@@ -239,6 +239,11 @@ class Transferring(Method):
         return "image"
 
     @property
+    def among(self) -> int | None:
+        """How many of the classes, the first ones, there are to be images of; None: all."""
+        return None
+
+    @property
     def evenly(self) -> bool:
         """Whether there are to be as many images of each class as of any other."""
         return False

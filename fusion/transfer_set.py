@@ -28,17 +28,25 @@ class Chosen:
 
 
 def choose(
-    labels: Sequence[Tensor], num_classes: int, *, most: int, balanced: bool, stream: torch.Generator
+    labels: Sequence[Tensor],
+    num_classes: int,
+    *,
+    most: int,
+    balanced: bool,
+    stream: torch.Generator,
+    among: int | None = None,
 ) -> Chosen:
-    """At most `most` images of sources whose teachers' predictions are `labels`, int64 [count] each.
+    """At most `most` images of sources whose teachers' predictions are `labels`, int64 [count] each; only of
+    the first `among` classes, or of all.
 
-    Balanced (Algorithm 1 of the source): at most most / num_classes of each class, of the first source at
-    random, then of the next ones what is missing. Otherwise `most` of all, at random.
+    Balanced (Algorithm 1 of the source): at most most / among of each class, of the first source at random,
+    then of the next ones what is missing. Otherwise `most` of all, at random.
     """
     frequencies = [torch.bincount(one, minlength=num_classes).tolist() for one in labels]
+    wanted = among or num_classes
     if not balanced:
-        return Chosen(_any(labels, most, stream), frequencies)
-    room = [most // num_classes] * num_classes
+        return Chosen(_any([one < wanted for one in labels], most, stream), frequencies)
+    room = [most // wanted] * wanted + [0] * (num_classes - wanted)
     places = []
     for one in labels:
         order = torch.randperm(len(one), generator=stream)
@@ -51,11 +59,11 @@ def choose(
     return Chosen(places, frequencies)
 
 
-def _any(labels: Sequence[Tensor], most: int, stream: torch.Generator) -> list[Tensor]:
-    total = sum(len(one) for one in labels)
-    drawn = torch.randperm(total, generator=stream)[:most].sort().values
+def _any(allowed: Sequence[Tensor], most: int, stream: torch.Generator) -> list[Tensor]:
+    members = torch.cat(list(allowed)).nonzero().flatten()
+    drawn = members[torch.randperm(len(members), generator=stream)[:most]].sort().values
     first, places = 0, []
-    for one in labels:
+    for one in allowed:
         inside = (drawn >= first) & (drawn < first + len(one))
         places.append(drawn[inside] - first)
         first += len(one)

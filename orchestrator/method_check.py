@@ -6,7 +6,7 @@ import torch
 
 from fusion.batchnorm import bn_layers
 from fusion.label_spaces import LabelSpace
-from fusion.methods import Nayer
+from fusion.methods import Nayer, TransferSet
 from fusion.networks import build_network
 from fusion.noisy import EmbeddingsError, class_embeddings
 from fusion.teachers import TeacherCard
@@ -19,9 +19,11 @@ def check_method(config: RunConfig, teachers: Sequence[TeacherCard], space: Labe
 
     Raises:
         UserError: of `nayer`: a teacher without BatchNorm, of which a loss is asked; or `embeddings` is no
-        file with a vector for each class of the student.
+        file with a vector for each class of the student. Of `transfer_set`: more classes than there are.
     """
-    method = config.method
+    method, known = config.method, len(space.classes)
+    if isinstance(method, TransferSet) and (method.classes or 0) > known:
+        raise user_error(f"method.classes: must be at most {known}, the student's (got {method.classes})")
     if not isinstance(method, Nayer):
         return
     try:

@@ -71,6 +71,7 @@ def with_transfer_set(
         len(classes),
         most=method.images,
         balanced=method.evenly,
+        among=method.among,
         stream=random_stream(CPU, config.seed, "transfer-set"),
     )
     _check(config, method, classes, chosen, labels, say)
@@ -121,7 +122,8 @@ def _check(
     say: Callable[[str], None],
 ) -> None:
     counts = chosen.counts(labels, len(classes))
-    missing = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+    wanted = zip(classes[: method.among], counts, strict=False)
+    missing = [name for name, count in wanted if count == 0]
     if missing:
         problem = f"the teachers see no image of {', '.join(missing)} in the transfer set"
         if method.evenly:
@@ -161,6 +163,7 @@ def _report(
     say: Callable[[str], None],
 ) -> None:
     counts = chosen.counts(labels, len(classes))
+    wanted = counts[: method.among]
     sources = [
         {"source": name, "images": len(one), "kept": len(where), "per_class": frequencies}
         for name, one, where, frequencies in zip(
@@ -175,7 +178,7 @@ def _report(
         "hausdorff": dict(distances),
     }
     write_json(path, content)
-    say(f"transfer set: {sum(counts)} images, {min(counts)} to {max(counts)} of a class ({path.name})")
+    say(f"transfer set: {sum(counts)} images, {min(wanted)} to {max(wanted)} of a class ({path.name})")
 
 
 def _bank(teacher: Teacher, images: Tensor, size: int) -> dict[str, Tensor]:

@@ -23,6 +23,12 @@ class TransferSet(Transferring):
     image_column: str = setting(
         "image", "Parquet column with encoded images: bytes, or a struct with a field 'bytes'."
     )
+    classes: int | None = setting(
+        None,
+        "Only images in which the teachers see one of the first so many classes; empty: of all. 'images' "
+        "stays what it is: fewer classes have more images each.",
+        at_least=1,
+    )
     balanced: bool = setting(
         True, "As many images of each class as of any other, by the teachers' predictions, or as they come."
     )
@@ -36,6 +42,11 @@ class TransferSet(Transferring):
     def column(self) -> str:
         """As `image_column` says."""
         return self.image_column
+
+    @property
+    def among(self) -> int | None:
+        """As `classes` says."""
+        return self.classes
 
     @property
     def evenly(self) -> bool:

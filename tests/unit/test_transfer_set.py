@@ -52,6 +52,18 @@ def test_an_unbalanced_set_is_as_it_comes() -> None:
     assert len(some.places[0]) > len(some.places[1]) > 0
 
 
+def test_fewer_classes_have_more_images_each() -> None:
+    labels = [torch.arange(4).repeat(10), torch.arange(4).repeat(3)]
+    for among, expected in ((1, [12, 0, 0, 0]), (2, [6, 6, 0, 0]), (4, [3, 3, 3, 3]), (None, [3, 3, 3, 3])):
+        chosen = choose(labels, 4, most=12, balanced=True, stream=stream(), among=among)
+        assert chosen.counts(labels, 4) == expected
+    as_they_come = choose(labels, 4, most=12, balanced=False, stream=stream(), among=2)
+    counts = as_they_come.counts(labels, 4)
+    assert (sum(counts), counts[2:]) == (12, [0, 0])
+    assert len(set(as_they_come.places[0].tolist())) == len(as_they_come.places[0])
+    assert [one[0] for one in as_they_come.frequencies] == [10, 3]  # Of all that there are.
+
+
 def test_parties_get_equally_many_of_each_class() -> None:
     labels = torch.tensor([0] * 7 + [1] * 6 + [2] * 4)
     parts = dealt(labels, 3, stream())
@@ -195,6 +207,15 @@ def test_what_makes_no_transfer_set_is_said(
         )
     assert expected in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_set_of_some_classes_needs_no_image_of_the_others(digits: Path, tmp_path: Path) -> None:
+    folder = run(tmp_path / "runs", [str(digits)], {"images": 100, "classes": 2})
+    about = json.loads((folder / "transfer_set.json").read_text())
+    assert about["per_class"] == [50, 50, *[0] * 8]
+    with pytest.raises(UserError, match=r"method\.classes: must be at most 10, the student's \(got 11\)"):
+        run(tmp_path / "more", [str(digits)], {"classes": 11})
+    assert not (tmp_path / "more").exists()
 
 
 def test_a_source_that_is_not_there_is_said_before_anything_is_written(tmp_path: Path) -> None:
