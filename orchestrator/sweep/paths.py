@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from fusion.methods import TransferSet
+from fusion.methods import Nayer, TransferSet
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
 from orchestrator.registry import is_registered
@@ -38,6 +38,8 @@ def absolute(config: RunConfig) -> RunConfig:
     if isinstance(method, TransferSet):
         images = tuple(one if one in (NOISE, DATA) else _from_root(one) for one in method.sources)
         changes["method"] = dataclasses.replace(method, sources=images)
+    if isinstance(method, Nayer) and method.embeddings is not None:
+        changes["method"] = dataclasses.replace(method, embeddings=_from_root(method.embeddings))
     if config.teachers is not None:
         changes["teachers"] = tuple(
             one if is_elsewhere(one.source) else one.model_copy(update={"source": _from_root(one.source)})

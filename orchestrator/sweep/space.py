@@ -18,7 +18,9 @@ from orchestrator.loading import Tree, parse_config
 from orchestrator.yaml_text import parse_yaml
 
 Value: TypeAlias = bool | int | float | str
-Parameters: TypeAlias = dict[str, Value]
+CaseValue: TypeAlias = Value | list[str] | None
+"""What a case may also set: a list of texts, or nothing."""
+Parameters: TypeAlias = dict[str, CaseValue]
 """Values of configuration keys, such as ``{"schedule.m_ga": 5}``."""
 
 NOT_TO_BE_SWEPT = ("name", "output", "seed", "engine", "checkpoint", "tracking", "audit")
@@ -57,7 +59,7 @@ class Space(_Part):
 
     parameters: dict[str, Parameter] = Field({}, min_length=1)
     """By key of the configuration, such as method.alpha."""
-    cases: dict[str, dict[str, Value]] = {}
+    cases: dict[str, Parameters] = {}
     """By name: values that go together, by key. Each is run with all points of the grids."""
     seeds: Annotated[int, Field(ge=1, le=1000)] | tuple[Annotated[int, Field(ge=0)], ...] = 3
     """How many seeds, from the configuration's on, or which."""
@@ -81,7 +83,7 @@ class Space(_Part):
             for values in itertools.product(*(one.grid for one in self.parameters.values())):
                 yield {**case, **dict(zip(self.parameters, values, strict=True))}
 
-    def case_of(self, parameters: Mapping[str, Value]) -> str | None:
+    def case_of(self, parameters: Mapping[str, CaseValue]) -> str | None:
         """The case that a point is of: of those with its values the one that says most."""
         fitting = [name for name, values in self.cases.items() if values.items() <= parameters.items()]
         return max(fitting, key=lambda name: len(self.cases[name]), default=None)

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
 from orchestrator.placement import Plan, plan_actors
-from orchestrator.sweep.space import Parameters, Space, Value, with_values
+from orchestrator.sweep.space import CaseValue, Parameters, Space, with_values
 
 Search: TypeAlias = Literal["grid", "random", "optuna"]
 Scheduler: TypeAlias = Literal["none", "asha", "pbt"]
@@ -65,7 +65,7 @@ class Study:
         return with_values(self.base, {**parameters, **own}, f"trial {name}")
 
 
-def trial_name(space: Space, parameters: Mapping[str, Value], seed: int) -> str:
+def trial_name(space: Space, parameters: Mapping[str, CaseValue], seed: int) -> str:
     """Readable, and a file's name; the same for the same values."""
     labels, case = space.labels(), space.case_of(parameters)
     varied = [f"{label}-{_shown(parameters[key])}" for key, label in labels.items() if key in parameters]
@@ -134,7 +134,7 @@ def _needs(config: RunConfig) -> str:
     return f"each needs at least {MINIMUM:g} CPUs and the GPUs that engine.* names"
 
 
-def _shown(value: Value) -> str:
+def _shown(value: CaseValue) -> str:
     short = f"{value:g}" if isinstance(value, float) else str(value)
     return short if not isinstance(value, float) or float(short) == value else repr(value)
 

@@ -184,6 +184,9 @@ def test_all_paths_of_a_trial_start_at_the_root(tmp_path: Path, monkeypatch: pyt
     assert (whole.data.root, whole.output) == (str(tmp_path / "images"), str(tmp_path / "out"))
     assert whole.tracking.uri == f"sqlite:///{tmp_path}/out/mlflow.db"
     assert absolute(whole) == whole
+    nayer = {"name": "nayer", "embeddings": "names.npy"}
+    other = absolute(parse_config(tiny_run(method=nayer, schedule={"warmup_epochs": 0}), "run"))
+    assert other.method.embeddings == str(tmp_path / "names.npy")  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -303,6 +306,27 @@ def test_cases_are_values_that_go_together(tmp_path: Path) -> None:
     assert isinstance(dfmf, Dfmf)
     assert isinstance(zskt, Zskt)  # Which has no alpha.
     assert (dfmf.alpha, dfmf.tau, zskt.tau) == (0.3, 2.0, 2.0)
+
+
+def test_a_case_may_set_a_list_or_nothing() -> None:
+    common = {"method.name": "transfer_set", "schedule.warmup_epochs": 0}
+    cases = {
+        "some": {**common, "method.sources": ["data", "noise"], "method.classes": 4},
+        "all": {**common, "method.sources": ["noise", "data"], "method.classes": None},
+    }
+    space = Space(cases=cases, seeds=1)
+    check_space(space, prepared(BASE), "sets")
+    again = Space.model_validate_json(
+        json.dumps(to_json(dataclasses.replace(study(), space=space))["definition"])
+    )
+    assert again == space
+    points = known_points(dataclasses.replace(study(seeds=[7]), space=again))
+    assert [one.name for one in points] == ["some_seed-7", "all_seed-7"]
+    methods = [with_values(prepared(BASE), one.parameters, "point").method for one in points]
+    assert [(one.sources, one.classes) for one in methods] == [  # type: ignore[union-attr]
+        (("data", "noise"), 4),
+        (("noise", "data"), None),
+    ]
 
 
 @pytest.mark.parametrize(
