@@ -35,7 +35,7 @@ def reproduce(
 
         if list_tables:
             for name, one in TABLES.items():
-                print(f"{name:<8} {one.title}")
+                print(f"{name:<10} {one.title}")
             return
         if table is None:
             raise UserError(f"TABLE: name one of {', '.join(TABLES)}")

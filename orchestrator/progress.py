@@ -51,7 +51,7 @@ class Display:
 
     def said(self, line: str) -> None:
         """A line that stays."""
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def advanced(self, phase: str, done: int, total: int) -> None:
         """So much of `phase` is done."""

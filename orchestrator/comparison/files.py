@@ -63,6 +63,13 @@ class Summary(_Part):
         return self.seconds - (self.seconds_to_first_iteration or 0.0)
 
 
+class TransferSetFile(_Part):
+    """transfer_set.json, as far as it is read."""
+
+    hausdorff: dict[str, float | None]
+    """By teacher."""
+
+
 class Parameter(_Part):
     """One of a sweep's dimensions."""
 

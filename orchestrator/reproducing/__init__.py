@@ -10,9 +10,10 @@ from rich.console import Console
 
 from orchestrator.config import RunConfig
 from orchestrator.errors import RunFailed, UserError, user_error
+from orchestrator.reproducing.layout import Line, Part, Scale
 from orchestrator.reproducing.results import Filled, case_name, filled
-from orchestrator.reproducing.scales import HOW_TO_GET, Part, Scale, base_of, parts_of
-from orchestrator.reproducing.tables import TABLES, Line
+from orchestrator.reproducing.scales import HOW_TO_GET, base_of
+from orchestrator.reproducing.tables import TABLES, parts_of
 from orchestrator.reproducing.writing import csv, markdown
 from orchestrator.run_folder import finished_summary, write_text
 from orchestrator.sweep import driving
@@ -125,14 +126,14 @@ def _studies(order: Order) -> list[_Study]:
 def _study(order: Order, part: Part) -> _Study:
     table = TABLES[order.table]
     config = _placed(order, part)
-    rows = _chosen(table.rows(config), order.rows)
-    cases = {
-        case_name(row, column): {**row.values, **column.values} for row in rows for column in table.columns
-    }
+    rows, columns = _chosen(table.rows(config), order.rows), table.columns(config)
+    cells = {case_name(row, column): table.cell(row, column) for row in rows for column in columns}
+    cases = {name: values for name, values in cells.items() if values is not None}
     space = Space(cases=cases, seeds=order.seeds)
     check_space(space, prepared(config), order.table)
     seeds = space.seed_list(config.seed)
-    return _Study(part=part, config=config, space=space, rows=rows, columns=table.columns, seeds=seeds)
+    part = dataclasses.replace(part, note=table.note(config))
+    return _Study(part=part, config=config, space=space, rows=rows, columns=columns, seeds=seeds)
 
 
 def _placed(order: Order, part: Part) -> RunConfig:
@@ -143,7 +144,7 @@ def _placed(order: Order, part: Part) -> RunConfig:
         read_data(config)
     except UserError as error:
         raise user_error(f"{error}; to get it: {HOW_TO_GET[config.data.source]}") from error
-    config = absolute(config)
+    config = TABLES[order.table].fitted(part, absolute(config))
     output = Path(config.output)
     cache = config.checkpoint.cache or str(output / CACHE)
     return config.model_copy(

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from fusion.untrusted import one_line
-from orchestrator.comparison.files import Summary, read_model, read_object
+from orchestrator.comparison.files import Summary, TransferSetFile, read_model, read_object
 from orchestrator.comparison.statistics import Spread, spread
-from orchestrator.reproducing.scales import Part
-from orchestrator.reproducing.tables import Line
+from orchestrator.reproducing.layout import Line, Part
 from orchestrator.run_folder import finished_summary
 from orchestrator.sweep.space import Space
 from orchestrator.sweep.study import TRIALS, trial_name
 from orchestrator.sweep.trial import ERROR
+from orchestrator.transfer import FILE
 
 REFERENCES = ("gold_standard", "teachers", "teacher_ensemble")
 
@@ -31,6 +31,9 @@ class Cell:
     published: str
     seconds: float | None = None
     """Mean of a run, from its start to its end; None for references, which are measured in every run."""
+    distance: Spread | None = None
+    """Of the transfer set to the test images, the mean over teachers; None: it has none, or is not asked
+    for."""
     failed: tuple[str, ...] = ()
     """``seed: reason`` of the runs that failed."""
 
@@ -72,30 +75,35 @@ def filled(
     for column in columns:
         references: dict[int, Summary] = {}
         for row in rows:
-            values = space.cases[case_name(row, column)]
-            found, failed = {}, []
+            values = space.cases.get(case_name(row, column))
+            if values is None:
+                continue
+            found, failed, distances = {}, [], []
             for seed in seeds:
                 place = folder / TRIALS / trial_name(space, values, seed)
                 if finished_summary(place) is not None:
                     found[seed] = read_model(place / "summary.json", Summary)
                     machines[_machine(place)] = None
+                    distances += _distance(place) if part.distances is not None else []
                 elif (error := place.with_name(place.name + ERROR)).exists():
                     failed.append(f"seed {seed}: {error.read_text(encoding='utf-8').strip()}")
             references = {**found, **references}
             count += len(found)
             total += sum(one.seconds for one in found.values())
-            cells[row.key, column.key] = _cell(part, row.key, column.key, found, failed)
+            cell = _cell(part, row.key, column.key, found, failed)
+            cells[row.key, column.key] = dataclasses.replace(cell, distance=spread(distances))
         for name in REFERENCES:
             cells[name, column.key] = _reference(part, name, column.key, references)
     printed = [row for row, _ in part.published]
     names = dict.fromkeys([*REFERENCES, *printed, *(row.key for row in rows)])
+    heads = dict.fromkeys([*(column.key for column in columns), *(column for _, column in part.published)])
     return Filled(
         part=part,
-        columns=[column.key for column in columns],
+        columns=list(heads),
         rows=list(names),
         cells=cells,
         seconds=total,
-        unfinished=len(rows) * len(columns) * len(seeds) - count,
+        unfinished=len(space.cases) * len(seeds) - count,
         hardware=list(machines),
     )
 
@@ -142,6 +150,13 @@ def _reference(part: Part, name: str, column: str, found: Mapping[int, Summary])
 def _spreads(by_seed: Mapping[int, Sequence[float]]) -> tuple[Spread, ...]:
     found = [spread(values) for values in zip(*by_seed.values(), strict=True)]
     return tuple(one for one in found if one is not None)
+
+
+def _distance(folder: Path) -> list[float]:
+    """Of a run's transfer set: the mean over its teachers, if there are test images."""
+    known = read_model(folder / FILE, TransferSetFile).hausdorff.values()
+    found = [one for one in known if one is not None]
+    return [sum(found) / len(found)] if found else []
 
 
 def _machine(folder: Path) -> str:

@@ -1,35 +1,16 @@
 """On which data, with which networks and for how long a table is run."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
 
 from orchestrator.config import RunConfig
 from orchestrator.errors import user_error
 from orchestrator.loading import load_config
-from orchestrator.reproducing import published
-from orchestrator.reproducing.published import Numbers
-
-Scale: TypeAlias = Literal["digits", "fashion-mnist", "cifar", "paper"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Part:
-    """A study of its own: one data set, one number of parties."""
-
-    name: str
-    preset: str
-    changes: Sequence[str]
-    """Of the preset, as on a command line."""
-    source: str
-    """What the published numbers are of."""
-    published: Numbers
-    differs: str = ""
-    """What the paper has otherwise although it should be the same here."""
-
+from orchestrator.reproducing import published_dfmf as published
+from orchestrator.reproducing.layout import Numbers, Part, Scale
 
 ONE_PROCESS = "engine.mode=local"
 """All methods run in one process, and there a small fusion is fastest; the bits are those of Ray."""
+ONE_TEACHER = ("pretrain.parties=1", "pretrain.split=balanced")
 SMALL: Mapping[Scale, tuple[str, Sequence[str]]] = {
     "digits": ("demo", ()),
     "fashion-mnist": (
@@ -70,14 +51,14 @@ HOW_TO_GET: Mapping[str, str] = {
 """By `data.source`."""
 
 
-def parts_of(table: str, scale: Scale) -> list[Part]:
-    """The studies that make up a table."""
+def dfmf_parts(table: str, scale: Scale) -> list[Part]:
+    """The studies that make up one of DFMF's tables."""
     if table == "dfmf-4":
         return [_of_parties(scale, count) for count in (2, 4)]
     if scale == "paper" and table == "dfmf-2":
         return [
-            _paper("cifar10", "CIFAR-10", published.TABLE_2_CIFAR10),
-            _paper("cifar100", "CIFAR-100", published.TABLE_2_CIFAR100, "data.source=cifar100"),
+            paper("cifar10", "CIFAR-10", published.TABLE_2_CIFAR10),
+            paper("cifar100", "CIFAR-100", published.TABLE_2_CIFAR100, "data.source=cifar100"),
         ]
     sources: Mapping[str, tuple[str, Numbers]] = {
         "dfmf-2": ("CIFAR-10", published.TABLE_2_CIFAR10),
@@ -87,8 +68,8 @@ def parts_of(table: str, scale: Scale) -> list[Part]:
     source, numbers = sources[table]
     more = DIFFERENT_NETWORKS[scale] if table == "dfmf-3" else ()
     if scale == "paper":
-        return [_paper("cifar100" if more else "cifar10", source, numbers, *more)]
-    return [_small(scale, scale, source, numbers, *more)]
+        return [paper("cifar100" if more else "cifar10", source, numbers, *more)]
+    return [small(scale, scale, source, numbers, *more)]
 
 
 def base_of(part: Part, overrides: Sequence[str]) -> RunConfig:
@@ -108,7 +89,7 @@ def _of_parties(scale: Scale, count: int) -> Part:
     numbers = {2: published.TABLE_4_TWO, 4: published.TABLE_4_FOUR}[count]
     source = f"Stanford Dogs, K = {count}"
     if scale != "paper":
-        return _small(name, scale, source, numbers, parties)
+        return small(name, scale, source, numbers, parties)
     return Part(
         name=name,
         preset="dogs",
@@ -119,10 +100,12 @@ def _of_parties(scale: Scale, count: int) -> Part:
     )
 
 
-def _small(name: str, scale: Scale, source: str, numbers: Numbers, *more: str) -> Part:
+def small(name: str, scale: Scale, source: str, numbers: Numbers, *more: str) -> Part:
+    """At a scale that is smaller than the paper's."""
     preset, changes = SMALL[scale]
     return Part(name=name, preset=preset, changes=(*changes, *more), source=source, published=numbers)
 
 
-def _paper(name: str, source: str, numbers: Numbers, *changes: str) -> Part:
+def paper(name: str, source: str, numbers: Numbers, *changes: str) -> Part:
+    """With the settings of DFMF's paper, but for the `changes`."""
     return Part(name=name, preset="paper", changes=changes, source=source, published=numbers)

@@ -1,14 +1,16 @@
 """The tables that can be run: which fusions stand in which row and column, beside which published numbers."""
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+import functools
+from collections.abc import Mapping
 
 from fusion.method import Method
 from fusion.methods import METHODS
 from fusion.schedule import Schedule
 from orchestrator.config import RunConfig
-from orchestrator.sweep.space import Parameters
+from orchestrator.reproducing.layout import Line, Part, Scale, Table, fixed
+from orchestrator.reproducing.nayer_tables import NAYER_TABLES
+from orchestrator.reproducing.scales import dfmf_parts
+from orchestrator.reproducing.transfer_tables import TRANSFER_TABLES
 
 TITLES = {
     "gold_standard": "gold standard",
@@ -26,28 +28,15 @@ TITLES = {
     "ga_is_student": "DFMF (GA=S)",
     "m_ga_5": "M_GA = 5",
     "m_ga_10": "M_GA = 10",
+    "fast": "FM (FastDFKD)",
+    "nayer": "NAYER",
+    "spaceshipnet": "SpaceshipNet",
+    "nayer_lte": "NAYER with LTE",
+    "nayer_one_hot": "NAYER with one-hot vectors",
+    "data": "training images",
+    "noise": "random noise",
 }
 """What rows are called; others have their own names."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """A row or a column: what its fusions have in the configuration."""
-
-    key: str
-    values: Parameters
-
-
-Rows: TypeAlias = Callable[[RunConfig], list[Line]]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table of a paper."""
-
-    title: str
-    rows: Rows
-    columns: Sequence[Line]
 
 
 def split(r: float) -> Line:
@@ -90,25 +79,35 @@ def assistant_updates(_: RunConfig) -> list[Line]:
     return [Line(f"m_ga_{count}", {"schedule.m_ga": count}) for count in (5, 10)]
 
 
-TABLES: Mapping[str, Table] = {
+DFMF_TABLES: Mapping[str, Table] = {
     "dfmf-2": Table(
         title="DFMF, Table 2: methods, two parties with the same network",
+        parts=functools.partial(dfmf_parts, "dfmf-2"),
         rows=all_methods,
-        columns=[split(1), split(3)],
+        columns=fixed(split(1), split(3)),
     ),
     "dfmf-3": Table(
         title="DFMF, Table 3: parties with different networks; assistants like teacher or student",
+        parts=functools.partial(dfmf_parts, "dfmf-3"),
         rows=assistants,
-        columns=[split(1), split(3)],
+        columns=fixed(split(1), split(3)),
     ),
     "dfmf-4": Table(
         title="DFMF, Table 4: two and four parties, more and more imbalanced",
+        parts=functools.partial(dfmf_parts, "dfmf-4"),
         rows=assisted_methods,
-        columns=[split(1), split(3), split(10), split(20)],
+        columns=fixed(split(1), split(3), split(10), split(20)),
     ),
     "dfmf-s1": Table(
         title="DFMF, supplement, Table 1: updates of the assistants in an iteration",
+        parts=functools.partial(dfmf_parts, "dfmf-s1"),
         rows=assistant_updates,
-        columns=[split(1), split(3)],
+        columns=fixed(split(1), split(3)),
     ),
 }
+TABLES: Mapping[str, Table] = {**DFMF_TABLES, **NAYER_TABLES, **TRANSFER_TABLES}
+
+
+def parts_of(table: str, scale: Scale) -> list[Part]:
+    """The studies that make up a table."""
+    return TABLES[table].parts(scale)

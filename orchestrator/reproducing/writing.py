@@ -7,13 +7,14 @@ from typing import Any
 from orchestrator.comparison.drawing import csv_text
 from orchestrator.comparison.statistics import Spread
 from orchestrator.config import RunConfig
+from orchestrator.reproducing.layout import Numbers
 from orchestrator.reproducing.results import REFERENCES, Cell, Filled
 from orchestrator.reproducing.tables import TITLES
 
 DASH = "-"
 CSV_HEADER = (
     *("part", "row", "column", "accuracy_mean", "accuracy_sd", "seeds", "by_seed", "seconds_mean"),
-    *("published", "published_on", "failed"),
+    *("published", "published_on", "failed", "distance_mean", "distance_sd", "distance_published"),
 )
 
 
@@ -55,6 +56,8 @@ def _part(one: Filled, config: RunConfig) -> list[str]:
     lines = [f"## {one.part.name}", "", settings(config), ""]
     if one.part.differs:
         lines += [f"Not as in the paper: {one.part.differs}.", ""]
+    if one.part.note:
+        lines += [f"{one.part.note}.", ""]
     head = ["", *(text for column in one.columns for text in (column, f"published ({one.part.source})", "s"))]
     lines += [_line(head), _line(["---"] * len(head))]
     for row in one.rows:
@@ -63,6 +66,8 @@ def _part(one: Filled, config: RunConfig) -> list[str]:
             cell = one.cells.get((row, column))
             texts += [_shown(cell), one.part.published.get((row, column), DASH), _seconds(cell)]
         lines.append(_line(texts))
+        if one.part.distances is not None and row not in REFERENCES:
+            lines.append(_line(_distances(one, row, one.part.distances)))
     lines += [
         "",
         f"{one.seconds:.0f} s of runs in all, on {' and on '.join(one.hardware) or 'nothing yet'}.",
@@ -86,17 +91,24 @@ def settings(config: RunConfig) -> str:
     assert config.pretrain is not None
     schedule, recipe = config.schedule, config.pretrain.recipe
     return (
-        f"Data {config.data.source}; {config.num_parties} teachers ({', '.join(config.pretrain.networks)}) "
-        f"of "
-        f"{recipe.epochs} epochs, student {config.student}; N_warm-up = {schedule.warmup_epochs}, "
+        f"Data {config.data.source}; {_teachers(config.num_parties)} "
+        f"({', '.join(config.pretrain.networks)}) of {recipe.epochs} epochs, student {config.student}; "
+        f"N_warm-up = {schedule.warmup_epochs}, "
         f"N = {schedule.epochs}, M = {schedule.iterations_per_epoch}, M_GA = {schedule.m_ga}, "
         f"M_S = {schedule.m_s}, B = {schedule.batch_size}."
     )
 
 
+def _teachers(count: int) -> str:
+    return "1 teacher" if count == 1 else f"{count} teachers"
+
+
 def _csv_lines(one: Filled, row: str, column: str) -> list[list[Any]]:
     cell = one.cells.get((row, column))
     printed = one.part.published.get((row, column))
+    if cell is None and printed is None:
+        return []
+    far, printed_far = cell and cell.distance, (one.part.distances or {}).get((row, column))
     spreads: Sequence[Spread | None] = cell.spreads if cell and cell.spreads else [None]
     lines = []
     for index, spread in enumerate(spreads):
@@ -109,9 +121,20 @@ def _csv_lines(one: Filled, row: str, column: str) -> list[list[Any]]:
                 " ".join(f"{seed}:{value:g}" for seed, value in by_seed.items()),
                 *(cell.seconds if cell else None, printed, one.part.source if printed else None),
                 "; ".join(cell.failed) if cell and cell.failed else None,
+                *((far.mean, far.deviation) if far else (None, None)),
+                printed_far,
             ]
         )
     return lines
+
+
+def _distances(one: Filled, row: str, printed: Numbers) -> list[str]:
+    texts = [f"{TITLES.get(row, row)}: feature distance"]
+    for column in one.columns:
+        cell = one.cells.get((row, column))
+        far = cell.distance if cell else None
+        texts += [_number(far) if far else DASH, printed.get((row, column), DASH), DASH]
+    return texts
 
 
 def _line(texts: Sequence[str]) -> str:
@@ -121,12 +144,13 @@ def _line(texts: Sequence[str]) -> str:
 def _shown(cell: Cell | None) -> str:
     if cell is None or not cell.spreads:
         return "failed" if cell is not None and cell.failed else DASH
-    text = " / ".join(
-        f"{one.mean:.2f}" + (f" ± {one.deviation:.2f}" if one.deviation is not None else "")
-        for one in cell.spreads
-    )
+    text = " / ".join(map(_number, cell.spreads))
     missing = bool(cell.failed) and cell.row not in REFERENCES
     return f"{text} ({cell.spreads[0].count})" if missing else text
+
+
+def _number(one: Spread) -> str:
+    return f"{one.mean:.2f}" + (f" ± {one.deviation:.2f}" if one.deviation is not None else "")
 
 
 def _seconds(cell: Cell | None) -> str:

@@ -1,9 +1,7 @@
 """A paper's tables: what they run, at which settings, and what is written; without Ray."""
 
-import contextlib
 import csv
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,51 +9,21 @@ import pytest
 from rich.console import Console
 
 from fusion.methods import METHODS
-from orchestrator import fuse
 from orchestrator.errors import Interrupted, UserError
-from orchestrator.progress import Display
 from orchestrator.reproducing import Order, reproduce
-from orchestrator.reproducing.published import TABLE_2_CIFAR10, TABLE_2_CIFAR100
-from orchestrator.reproducing.scales import base_of, parts_of
-from orchestrator.reproducing.tables import TABLES, all_methods
+from orchestrator.reproducing.published_dfmf import TABLE_2_CIFAR10, TABLE_2_CIFAR100
+from orchestrator.reproducing.scales import base_of
+from orchestrator.reproducing.tables import DFMF_TABLES, TABLES, all_methods, parts_of
 from orchestrator.sweep import driving
-from orchestrator.sweep.board import Board
-from orchestrator.sweep.points import Point
 from orchestrator.sweep.space import with_values
-from orchestrator.sweep.study import Study
 from orchestrator.sweep.wishes import prepared
+from tests.paper_tables import stops_after, without_cluster
 from tests.tiny import SHORT_TABLE
-
-Runner = Callable[[Study, Board, int, Display], None]
-
-
-def stops_after(count: int) -> Runner:
-    """Ray Tune's part, one trial after the other in this process; Ctrl-C after `count` of them."""
-
-    def run(study: Study, board: Board, total: int, display: Display) -> None:
-        done = 0
-        for row in board.rows:
-            if row["status"] == "finished":
-                continue
-            if done == count:
-                raise KeyboardInterrupt
-            point = Point(row["name"], row["parameters"], row["seed"])
-            tree = study.config(point.parameters, point.seed, point.name).model_dump(mode="json")
-            fuse(tree, console=Console(quiet=True))
-            board.set(point, "stopped early")  # What the folder says counts.
-            done += 1
-
-    return run
 
 
 @pytest.fixture
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    @contextlib.contextmanager
-    def no_cluster(_: object) -> Iterator[None]:
-        yield
-
-    monkeypatch.setattr(driving, "cluster", no_cluster)
-    monkeypatch.setattr(driving, "_placed", lambda study, *_: study)
+    without_cluster(monkeypatch)
     return monkeypatch
 
 
@@ -136,7 +104,7 @@ def test_a_table_of_other_settings_is_not_gone_on_with(
 @pytest.mark.parametrize(
     ("changes", "overrides", "expected"),
     [
-        ({"table": "dfmf-9"}, (), "TABLE: there is no 'dfmf-9' (known: dfmf-2, dfmf-3, dfmf-4, dfmf-s1)"),
+        ({"table": "dfmf-9"}, (), "TABLE: there is no 'dfmf-9' (known: dfmf-2, dfmf-3, dfmf-4, dfmf-s1,"),
         ({"scale": "large"}, (), "--scale large: must be one of digits, fashion-mnist, cifar, paper"),
         ({"rows": ("dfmf", "gan")}, (), "--rows: there is no 'gan' (known: dfmf, dfq"),
         ({}, ("schedule.m_sss=1",), "schedule.m_sss: unknown key"),
@@ -166,12 +134,12 @@ def test_table_2_has_every_method_and_each_its_warm_up() -> None:
     assert expected.items() <= {key: values["schedule.warmup_epochs"] for key, values in rows.items()}.items()
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", DFMF_TABLES)
 @pytest.mark.parametrize("scale", ["digits", "fashion-mnist", "cifar", "paper"])
-def test_every_cell_of_every_table_is_a_valid_configuration(table: str, scale: Any) -> None:
+def test_every_cell_of_dfmfs_tables_is_a_valid_configuration(table: str, scale: Any) -> None:
     for part in parts_of(table, scale):
         config = base_of(part, ())
-        rows, columns = TABLES[table].rows(config), TABLES[table].columns
+        rows, columns = TABLES[table].rows(config), TABLES[table].columns(config)
         for row in rows:
             for column in columns:
                 made = with_values(prepared(config), {**row.values, **column.values}, "cell")
@@ -232,9 +200,9 @@ def test_at_scale_paper_the_settings_are_the_papers() -> None:
             networks = ["resnet18", "resnet34"] if table == "dfmf-3" else ["resnet18"]
             student = "resnet50" if table == "dfmf-3" else "resnet18"
             assert (tree["pretrain"]["networks"], tree["student"]) == (networks, student)
-    columns = [column.values for column in TABLES["dfmf-2"].columns]
-    assert columns == [{"pretrain.split": "balanced"}, {"pretrain.split": "imbalanced", "pretrain.r": 3.0}]
     (cifar10, _) = parts_of("dfmf-2", "paper")
+    columns = [column.values for column in TABLES["dfmf-2"].columns(base_of(cifar10, ()))]
+    assert columns == [{"pretrain.split": "balanced"}, {"pretrain.split": "imbalanced", "pretrain.r": 3.0}]
     rows = {row.key: row.values for row in all_methods(base_of(cifar10, ()))}
     assert rows["dfq_no_adv"]["schedule.warmup_epochs"] == 250
     made = with_values(prepared(base_of(cifar10, ())), rows["dfq"], "dfq")
@@ -251,7 +219,8 @@ def test_at_scale_paper_the_dogs_are_the_papers_but_for_what_is_said() -> None:
         assert recipe["milestones"] == [50, 100, 150]
         assert tree["schedule"]["epochs"] == 200
         assert "ImageNet" in part.differs
-    assert [one.values.get("pretrain.r") for one in TABLES["dfmf-4"].columns] == [None, 3.0, 10.0, 20.0]
+        columns = TABLES["dfmf-4"].columns(base_of(part, ()))
+        assert [one.values.get("pretrain.r") for one in columns] == [None, 3.0, 10.0, 20.0]
 
 
 @pytest.mark.parametrize(

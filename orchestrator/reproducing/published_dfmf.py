@@ -1,27 +1,15 @@
-"""The numbers that papers print, as they print them: top-1 accuracy on the test images, in percent.
+"""The numbers that DFMF prints, as it prints them: top-1 accuracy on the test images, in percent.
 
-By row and column. Source of all: Shi et al., CVPR Workshops 2024, mean ± sample standard deviation of three
-trainings; the row names are those of `orchestrator.reproducing.tables`.
+Source of all: Shi et al., CVPR Workshops 2024, mean ± sample standard deviation of three trainings; the row
+names are those of `orchestrator.reproducing.tables`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
-
-Numbers: TypeAlias = Mapping[tuple[str, str], str]
+from orchestrator.reproducing.layout import in_cells
 
 SPLITS = ("balanced", "r3")
 DOGS = ("balanced", "r3", "r10", "r20")
 
-
-def _numbers(columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> Numbers:
-    return {
-        (row, column): number
-        for row, numbers in rows.items()
-        for column, number in zip(columns, numbers, strict=True)
-    }
-
-
-TABLE_2_CIFAR10 = _numbers(
+TABLE_2_CIFAR10 = in_cells(
     SPLITS,
     {
         "gold_standard": ("94.92", "94.92"),
@@ -36,7 +24,7 @@ TABLE_2_CIFAR10 = _numbers(
         "dfmf": ("93.10 ± 0.11", "92.27 ± 0.19"),
     },
 )
-TABLE_2_CIFAR100 = _numbers(
+TABLE_2_CIFAR100 = in_cells(
     SPLITS,
     {
         "gold_standard": ("76.85", "76.85"),
@@ -51,7 +39,7 @@ TABLE_2_CIFAR100 = _numbers(
         "dfmf": ("70.05 ± 0.13", "69.67 ± 0.09"),
     },
 )
-TABLE_3 = _numbers(
+TABLE_3 = in_cells(
     SPLITS,
     {
         "teachers": ("67.90 / 67.80", "65.22 / 61.50"),
@@ -60,7 +48,7 @@ TABLE_3 = _numbers(
         "ga_is_student": ("70.50 ± 0.68", "67.54 ± 1.33"),
     },
 )
-TABLE_4_TWO = _numbers(
+TABLE_4_TWO = in_cells(
     DOGS,
     {
         "gold_standard": ("79.50",) * 4,
@@ -70,7 +58,7 @@ TABLE_4_TWO = _numbers(
         "dfmf": ("80.44 ± 0.15", "80.78 ± 0.15", "79.45 ± 0.13", "78.60 ± 0.23"),
     },
 )
-TABLE_4_FOUR = _numbers(
+TABLE_4_FOUR = in_cells(
     DOGS,
     {
         "gold_standard": ("79.50",) * 4,
@@ -85,7 +73,7 @@ TABLE_4_FOUR = _numbers(
         "dfmf": ("81.01 ± 0.23", "80.75 ± 0.15", "78.94 ± 0.07", "78.31 ± 0.06"),
     },
 )
-SUPPLEMENT_1 = _numbers(
+SUPPLEMENT_1 = in_cells(
     SPLITS,
     {
         "gold_standard": ("94.92", "94.92"),
