@@ -120,13 +120,19 @@ def _studies(order: Order) -> list[_Study]:
         raise user_error(f"TABLE: there is no {order.table!r} (known: {', '.join(TABLES)})")
     if order.scale not in get_args(Scale):
         raise user_error(f"--scale {order.scale}: must be one of {', '.join(get_args(Scale))}")
-    return [_study(order, part) for part in parts_of(order.table, order.scale)]
-
-
-def _study(order: Order, part: Part) -> _Study:
     table = TABLES[order.table]
-    config = _placed(order, part)
-    rows, columns = _chosen(table.rows(config), order.rows), table.columns(config)
+    placed = [(part, _placed(order, part)) for part in parts_of(order.table, order.scale)]
+    rows = [table.rows(config) for _, config in placed]
+    known = dict.fromkeys(row.key for some in rows for row in some)
+    if unknown := [key for key in order.rows or () if key not in known]:
+        raise user_error(f"--rows: there is no {unknown[0]!r} (known: {', '.join(known)})")
+    chosen = [[row for row in some if order.rows is None or row.key in order.rows] for some in rows]
+    return [_study(order, *one, some) for one, some in zip(placed, chosen, strict=True) if some]
+
+
+def _study(order: Order, part: Part, config: RunConfig, rows: list[Line]) -> _Study:
+    table = TABLES[order.table]
+    columns = table.columns(config)
     cells = {case_name(row, column): table.cell(row, column) for row in rows for column in columns}
     cases = {name: values for name, values in cells.items() if values is not None}
     space = Space(cases=cases, seeds=order.seeds)
@@ -154,10 +160,3 @@ def _placed(order: Order, part: Part) -> RunConfig:
             "checkpoint": config.checkpoint.model_copy(update={"cache": cache}),
         }
     )
-
-
-def _chosen(rows: Sequence[Line], wanted: Sequence[str] | None) -> list[Line]:
-    known = [row.key for row in rows]
-    if unknown := [key for key in wanted or () if key not in known]:
-        raise user_error(f"--rows: there is no {unknown[0]!r} (known: {', '.join(known)})")
-    return [row for row in rows if wanted is None or row.key in wanted]

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from orchestrator import reproducing
+from orchestrator.config import RunConfig
 from orchestrator.errors import Interrupted, UserError
 from orchestrator.reproducing import Order, reproduce
 from orchestrator.reproducing.published_nayer import TABLE_6, TABLE_8_CIFAR10, TABLE_8_CIFAR100
@@ -117,6 +119,24 @@ def test_embeddings_of_one_parts_classes_are_not_asked_of_the_other(tmp_path: Pa
         ]
         with_row = [name for name, config in configs if len(TABLES["nayer-8"].rows(config)) == 2]
         assert with_row == expected  # Where the number is nobody's, the run's own check says so.
+
+
+def test_a_part_without_any_of_the_rows_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def refuse(config: RunConfig, *_: object, **__: object) -> None:
+        asked.append(str(config.name))
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr(reproducing, "read_data", lambda _: None)
+    monkeypatch.setattr(driving, "run_space", refuse)
+    np.save(tmp_path / "names.npy", np.zeros((100, 3)))
+    override = f"method.embeddings={tmp_path / 'names.npy'}"
+    with pytest.raises(Interrupted):
+        reproduce(
+            order(tmp_path, "nayer-8", override, scale="paper", rows=("nayer_lte",)), Console(quiet=True)
+        )
+    assert asked == ["cifar100"]
 
 
 def test_embeddings_that_do_not_fit_are_said_in_a_line(
