@@ -10,6 +10,7 @@ from fusion.networks.classifier import Classifier, Network, Prediction, frozen
 from fusion.networks.features import NetworkError, as_network
 from fusion.networks.foreign import build_foreign, build_unfilled, feature_place, is_foreign
 from fusion.networks.plain import alexnet, vgg11
+from fusion.networks.wide_resnet import WideResNet
 
 __all__ = [
     "NETWORKS",
@@ -51,6 +52,10 @@ def _cifar(blocks: int, width: int = 16) -> Callable[[ImageSpec], Network]:
     )
 
 
+def _wide(depth: int) -> Callable[[ImageSpec], Network]:
+    return lambda spec: WideResNet(depth=depth, widen=2, channels=spec.channels, classes=len(spec.classes))
+
+
 def _vgg11(batch_norm: bool) -> Callable[[ImageSpec], Network]:
     return lambda spec: vgg11(
         channels=spec.channels, classes=len(spec.classes), image_size=spec.size, batch_norm=batch_norm
@@ -71,6 +76,9 @@ NETWORKS: dict[str, Callable[[ImageSpec], Network]] = {
     "vgg11": _vgg11(batch_norm=False),
     "vgg11-bn": _vgg11(batch_norm=True),
     "alexnet": lambda spec: alexnet(channels=spec.channels, classes=len(spec.classes)),
+    "alexnet-half": lambda spec: alexnet(channels=spec.channels, classes=len(spec.classes), width=32),
+    "wrn-16-2": _wide(16),
+    "wrn-40-2": _wide(40),
 }
 
 

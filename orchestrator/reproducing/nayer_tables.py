@@ -14,17 +14,16 @@ from orchestrator.reproducing.scales import ONE_TEACHER, paper, small
 PLAIN = ("method={name: nayer, beta: 0}", "schedule.warmup_epochs=0")
 """The student's loss is distillation alone."""
 PAPER = (
-    *("pretrain.networks=[resnet56]", "student=resnet20", "pretrain.recipe.batch_size=128"),
+    *("pretrain.networks=[wrn-40-2]", "student=wrn-16-2", "pretrain.recipe.batch_size=128"),
     *("schedule.epochs=300", "schedule.iterations_per_epoch=40", "schedule.batch_size=512"),
     *("optimisation.student_lr=0.1", "optimisation.generator_lr=0.004"),
     *("generator.output=sigmoid", "generator.latent_dim=1000"),
 )
 """The supplement's Section A and its Table 3: 400 student updates and two batches of images an epoch."""
 DIFFERS = (
-    "the paper has WRN-40-2 into WRN-16-2, teachers with a cosine learning rate, 400 images in a generator's "
-    "batch and 20 epochs that make images before the student learns, and FM has NAYER's generator with one "
-    "more linear layer; here it is ResNet-56 into ResNet-20, steps in the learning rate, 512 images, no such "
-    "epochs, and DFMF's generator for both"
+    "the paper has teachers with a cosine learning rate, 400 images in a generator's batch and 20 epochs "
+    "that make images before the student learns, and FM has NAYER's generator with one more linear layer; "
+    "here it is steps in the learning rate, 512 images, no such epochs, and DFMF's generator for both"
 )
 OTHERS: Mapping[str, int] = {"cifar10": 100, "cifar100": 10}
 """By part: how many classes the other one has."""

@@ -28,7 +28,7 @@ TITLES = {
     "ga_is_student": "DFMF (GA=S)",
     "m_ga_5": "M_GA = 5",
     "m_ga_10": "M_GA = 10",
-    "fast": "FM (FastDFKD)",
+    "fast": "FastDFKD (FM)",
     "nayer": "NAYER",
     "spaceshipnet": "SpaceshipNet",
     "nayer_lte": "NAYER with LTE",

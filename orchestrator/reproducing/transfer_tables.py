@@ -19,7 +19,7 @@ from orchestrator.transfer import DATA, NOISE
 SOURCES = "method.sources"
 EXAMPLE = "'method.sources=[svhn.parquet, tiny-imagenet]', each a Parquet file or a folder of images"
 PAPER = (
-    *("pretrain.networks=[alexnet]", "student=alexnet"),
+    *("pretrain.networks=[alexnet]", "student=alexnet-half"),
     *("pretrain.recipe.lr=0.01", "optimisation.student_lr=0.01"),
     *("schedule.iterations_per_epoch=20", "method.distill_scale=tau_squared"),
 )
@@ -27,9 +27,8 @@ PAPER = (
 PLAIN = ("augmentation.rotation=0", "augmentation.crop=1", "augmentation.flip=0", "augmentation.jitter=0")
 """Images as they are."""
 DIFFERS = (
-    "the paper's student is half of its AlexNet, and its distances are to the training images; here teacher "
-    "and student are the AlexNet that there is, without dropout, and distances are to the test images. The "
-    "supplement names no schedule, learning rate or temperature"
+    "the paper's distances are to the training images; here they are to the test images. The supplement "
+    "names neither the layers of its AlexNet, the schedule, the learning rate nor the temperature"
 )
 TRAINED_ON: Mapping[Scale, int] = {"digits": 1297, "fashion-mnist": 60_000, "cifar": 50_000, "paper": 50_000}
 FIXED_SIZE: Mapping[Scale, int] = {"digits": 240, "fashion-mnist": 10_000, "cifar": 10_000, "paper": 10_000}

@@ -40,7 +40,7 @@ def test_resnets_with_the_imagenet_stem_are_torchvisions() -> None:
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("resnet18", 11_173_962), ("resnet20", 272_474)],
+    [("resnet18", 11_173_962), ("resnet20", 272_474), ("wrn-16-2", 691_674), ("wrn-40-2", 2_243_546)],
 )
 def test_the_cifar_networks_have_their_known_sizes(name: str, parameters: int) -> None:
     # ResNet-20 has 269,722 parameters with option A; the two projections of option B add 2,752.
@@ -48,7 +48,8 @@ def test_the_cifar_networks_have_their_known_sizes(name: str, parameters: int) -
 
 
 def test_the_networks_without_batch_norm_have_none() -> None:
-    assert {name for name in NETWORKS if not bn_layers(build_network(name, spec(32)))} == {"vgg11", "alexnet"}
+    without = {name for name in NETWORKS if not bn_layers(build_network(name, spec(32)))}
+    assert without == {"vgg11", "alexnet", "alexnet-half"}
 
 
 def test_a_classifier_normalises_for_itself_and_keeps_it_out_of_its_weights() -> None:

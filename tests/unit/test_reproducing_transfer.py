@@ -98,7 +98,8 @@ def test_at_scale_paper_it_is_alexnet_on_cifar10_and_the_rest_is_said() -> None:
         assert config.data is not None
         assert config.pretrain is not None
         assert (config.data.source, config.pretrain.networks) == ("cifar10", ("alexnet",))
-        assert "names no schedule" in part.differs
+        assert config.student == "alexnet-half"
+        assert "to the test images" in part.differs
 
 
 def test_published_numbers_are_the_papers() -> None:
