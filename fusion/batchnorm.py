@@ -32,9 +32,8 @@ def bn_layers(network: nn.Module) -> list[_BatchNorm]:
 
 
 class BnMemory(nn.Module):
-    """Means and variances [channels] at a teacher's BatchNorm layers, averaged over earlier batches:
-    FastDFKD's
-    (Fang et al., AAAI 2022). With them a batch need not look like all of the data.
+    """Means and variances [channels] at a teacher's BatchNorm layers, averaged over earlier batches, as in
+    FastDFKD (Fang et al., AAAI 2022). With them a batch need not look like all of the data.
     """
 
     mean: Tensor

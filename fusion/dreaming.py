@@ -1,6 +1,5 @@
 """What DeepInversion and Adaptive DeepInversion have in common: images that are optimised until a teacher
-takes
-them for its data."""
+takes them for its data."""
 
 import dataclasses
 from typing import ClassVar
