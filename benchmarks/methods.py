@@ -4,7 +4,8 @@
 
 The methods take turns, and each ratio is of two numbers of the same round, so that a machine that gets slower
 or faster changes no ratio. A turn is a whole number of the method's periods: `method.inversion_every`
-iterations of a method that makes a batch of images only so often. All banks of images are full, as they are after a
+iterations of a method that makes a batch of images only so often. All banks of images are full, as they are
+after a
 while. Teachers have random weights and every method its default settings. One thread. Updates and images are
 those of an iteration, of all parties together; images are counted where they go forward through a network.
 """

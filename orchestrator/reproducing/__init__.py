@@ -9,7 +9,7 @@ from typing import get_args
 from rich.console import Console
 
 from orchestrator.config import RunConfig
-from orchestrator.errors import RunFailed, UserError, user_error
+from orchestrator.errors import Interrupted, RunFailed, UserError, user_error
 from orchestrator.reproducing.layout import Line, Part, Scale
 from orchestrator.reproducing.results import Filled, case_name, filled
 from orchestrator.reproducing.scales import HOW_TO_GET, base_of
@@ -101,6 +101,11 @@ def _run(study: _Study, order: Order, console: Console) -> None:
     name = study.config.name or order.table
     try:
         driving.run_space(study.config, study.space, wishes, name, console, again=True)
+    except Interrupted as error:  # The sweep's own words know nothing of the table.
+        table = study.folder.parent / "table.md"
+        raise type(error)(
+            f"stopped; what is finished is in {table}; to go on: {shlex.join(order.command)}"
+        ) from error
     except RunFailed as error:
         if not any(cell.spreads for cell in study.results().cells.values()):
             raise RunFailed(f"{error}; or, for the whole table: {shlex.join(order.command)}") from error

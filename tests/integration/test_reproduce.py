@@ -18,6 +18,9 @@ def test_a_table_that_is_stopped_goes_on_and_runs_nothing_twice(tmp_path: Path) 
     driver.wait_until(lambda: any(folder.glob("digits/trials/*/summary.json")))
     code, _, errors = driver.end(signal.SIGINT)
     assert code == 130, errors
+    assert (
+        f"stopped; what is finished is in {folder / 'table.md'}; to go on: dfmf reproduce dfmf-2 " in errors
+    )
     over = {path: path.stat().st_mtime_ns for path in folder.glob("digits/trials/*/MODEL_CARD.md")}
     assert 0 < len(over) < 4
     assert "the same command goes on" in (folder / "table.md").read_text()
