@@ -11,6 +11,8 @@ import psutil
 from fusion.epoch import EpochReport
 
 Harm = Callable[[], None]
+START_SECONDS = 60.0
+"""How long a process that was killed a moment ago may take to be there again."""
 
 
 def processes(kind: str) -> list[psutil.Process]:
@@ -25,23 +27,32 @@ def processes(kind: str) -> list[psutil.Process]:
     return sorted(found, key=lambda one: one.create_time())
 
 
-def send(kind: str, number: int, which: int = 0) -> Harm:
-    """Send a signal to one of them."""
+def send(kind: str, number: int) -> Harm:
+    """Send a signal to the oldest of them."""
+    return lambda: os.kill(processes(kind)[0].pid, number)
+
+
+def kill(kind: str) -> Harm:
+    """As the kernel does when memory runs out. The next kill hits another one: this one is the newest when it
+    is there again."""
+    return send(kind, signal.SIGKILL)
+
+
+def kill_newest(kind: str, count: int) -> Harm:
+    """Kill the one that was killed before, when all `count` are there again."""
 
     def harm() -> None:
-        os.kill(processes(kind)[which].pid, number)
+        deadline = time.monotonic() + START_SECONDS
+        while len(found := processes(kind)) < count and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(found[-1].pid, signal.SIGKILL)
 
     return harm
 
 
-def kill(kind: str, which: int = 0) -> Harm:
-    """As the kernel does when memory runs out."""
-    return send(kind, signal.SIGKILL, which)
-
-
-def freeze(kind: str, which: int = 0) -> Harm:
+def freeze(kind: str) -> Harm:
     """As a GPU that hangs does; Ray does not notice."""
-    return send(kind, signal.SIGSTOP, which)
+    return send(kind, signal.SIGSTOP)
 
 
 class Injector:

@@ -54,6 +54,18 @@ def class_embeddings(path: str | None, classes: Sequence[str]) -> Tensor:
     """
     if path is None:
         return torch.eye(len(classes))
+    found = read_embeddings(path)
+    if len(found) != len(classes):
+        raise EmbeddingsError(f"{path}: {len(found)} vectors for {len(classes)} classes")
+    return found
+
+
+def read_embeddings(path: str) -> Tensor:
+    """The vectors [count, width], float32, of a NumPy file (.npy).
+
+    Raises:
+        EmbeddingsError: it cannot be read, or holds something else.
+    """
     try:
         found = np.load(path, allow_pickle=False)
     except OSError as error:
@@ -62,8 +74,6 @@ def class_embeddings(path: str | None, classes: Sequence[str]) -> Tensor:
         raise EmbeddingsError(f"{path}: not a NumPy file (.npy) of numbers") from error
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu" or found.ndim != 2:
         raise EmbeddingsError(f"{path}: must be one array of numbers, [classes, width]")
-    if len(found) != len(classes):
-        raise EmbeddingsError(f"{path}: {len(found)} vectors for {len(classes)} classes")
     if found.shape[1] < 1 or not np.isfinite(found).all():
         raise EmbeddingsError(f"{path}: vectors must have at least 1 number, all of them finite")
     return torch.from_numpy(found.astype(np.float32))

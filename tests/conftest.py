@@ -31,6 +31,7 @@ def ray_cluster() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist looks at the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first, then those with Ray, then the slow ones. Where several processes share the work,
     those

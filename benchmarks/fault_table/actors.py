@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.common import make_settings, make_teachers
 from benchmarks.fault_table.row import Case, Row
-from benchmarks.injection import Harm, Injector, freeze, kill, processes
+from benchmarks.injection import Harm, Injector, freeze, kill, kill_newest, processes
 from benchmarks.object_store import object_store_mb
 from orchestrator.cluster import ROOT, cluster, placed
 from orchestrator.distributed import RayEngine
@@ -135,8 +135,8 @@ def short_of_memory() -> Harm:
 
 def on_actors() -> list[Case]:
     """Two parties and a student; a snapshot every four iterations."""
-    both: Harms = {("fusion", 5): kill(PARTY, 0), ("fusion", 13): kill(PARTY, 1)}
-    thrice: Harms = {("fusion", at): kill(PARTY) for at in (4, 10, 16)}
+    both: Harms = {("fusion", at): kill(PARTY) for at in (5, 13)}
+    thrice: Harms = {("fusion", at): kill_newest(PARTY, 2) for at in (4, 10, 16)}
 
     def at_once() -> None:
         kill(STUDENT)()

@@ -3,9 +3,8 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from fusion.methods import Nayer
+from fusion.noisy import EmbeddingsError, read_embeddings
 from orchestrator.config import RunConfig
 from orchestrator.reproducing import published_nayer as published
 from orchestrator.reproducing.layout import Line, Numbers, Part, Scale, Table, fixed
@@ -81,10 +80,9 @@ def _file(config: RunConfig) -> str | None:
 def _count(file: str) -> int:
     """How many vectors there are; -1 of what is no such file, which the run's own check says better."""
     try:
-        found = np.load(file, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
+        return len(read_embeddings(file))
+    except EmbeddingsError:
         return -1
-    return len(found) if isinstance(found, np.ndarray) and found.ndim > 0 else -1
 
 
 NAYER_TABLES: Mapping[str, Table] = {

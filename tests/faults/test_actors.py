@@ -88,7 +88,7 @@ CASES: dict[str, tuple[dict[tuple[str, int], Harm], dict[str, Any]]] = {
         {("fusion", 7): kill(PARTY)},
         {"labelling": "parties", "prefetch": 2},
     ),
-    "both parties die": ({("fusion", 5): kill(PARTY, 0), ("fusion", 9): kill(PARTY, 1)}, {"prefetch": 3}),
+    "both parties die": ({("fusion", 5): kill(PARTY), ("fusion", 9): kill(PARTY)}, {"prefetch": 3}),
     "the student dies": ({("fusion", 7): kill(STUDENT)}, {}),
     "the student dies without a snapshot of the main phase": (
         {("fusion", 7): kill(STUDENT)},

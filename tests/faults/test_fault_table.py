@@ -17,7 +17,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
     [
         "object store full, spilling",
         "killed by Ray's memory monitor",
-        "node removed with notice",
         "node killed without notice",
         "head's GCS killed",
     ],

@@ -24,8 +24,9 @@ def ip(*words: str) -> bool:
 def permitted() -> bool:
     if shutil.which("ip") is None or os.geteuid() != 0:
         return False
-    made = ip("netns", "add", "dfmf-try")
-    ip("netns", "delete", "dfmf-try")
+    name = f"dfmf-try-{os.getpid()}"  # Several processes may ask at once.
+    made = ip("netns", "add", name)
+    ip("netns", "delete", name)
     return made
 
 
