@@ -1,7 +1,9 @@
 """A run's folder in its checkpoints: where these lie elsewhere, they alone are enough to go on from."""
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -51,13 +53,18 @@ def recovered(place: str, overrides: Sequence[str], say: Callable[[str], None]) 
     folder = Path(config.output).absolute() / (config.name or name)
     if folder.exists():
         raise UserError(
-            f"--resume: the folder of the run at {place} is there; go on with: dfmf fuse --resume {folder}, "
-            f"or "
-            f"give name=ANOTHER"
+            f"--resume: the folder of the run at {place} is there; go on with: dfmf fuse --resume {folder} "
+            f"(or give name=ANOTHER)"
         )
-    for path, data in files.items():
-        if path != NOTE or _can_be_known(data):
-            write_bytes(folder / path, data)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        for path, data in files.items():
+            if path != NOTE or _can_be_known(data):
+                write_bytes(temporary / path, data)
+        temporary.rename(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(f"output: cannot write to {folder.parent}: {error.strerror}") from error
     return folder
 
 
@@ -92,5 +99,8 @@ def _match(path: str) -> re.Match[str]:
 
 def _can_be_known(note: bytes) -> bool:
     """Whether MLflow's run may be there still: a database in a folder that is lost is lost with it."""
-    uri = str(json.loads(note)["uri"])
+    try:
+        uri = str(json.loads(note)["uri"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
     return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()

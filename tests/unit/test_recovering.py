@@ -1,11 +1,13 @@
 """The folder of a run, made again from its checkpoints."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from orchestrator import recovering
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.errors import UserError
 from orchestrator.loading import dump_config, load_config
@@ -110,6 +112,24 @@ def test_a_run_in_a_database_that_is_lost_is_begun_anew(
     note = json.dumps({"uri": uri, "run_id": "0"})
     kept(tmp_path / "kept", begun(tmp_path / "lost", **{"tracking.json": note})).save(snapshot(1))
     assert (recovered(str(tmp_path / "kept"), [], print) / "tracking.json").exists() == known
+
+
+def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept(tmp_path / "kept", begun(tmp_path / "lost")).save(snapshot(1))
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(UserError, match=rf"^output: cannot write to {tmp_path / 'runs'}: "):
+        recovered(str(tmp_path / "kept"), [], print)
+    (tmp_path / "runs").unlink()
+
+    def full(path: Path, _data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(recovering, "write_bytes", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        recovered(str(tmp_path / "kept"), [], print)
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_a_place_is_told_from_a_run(tmp_path: Path) -> None:
