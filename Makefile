@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/dfmf fuse demo
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 fast: $(INSTALLED)
 	$(BIN)/python -m pytest tests/unit

@@ -16,7 +16,7 @@ from orchestrator.errors import UserError, user_error
 from orchestrator.inspecting import section, surroundings_note
 from orchestrator.registry import MODEL_TAG, SCHEME, opened_registry, registry_uri
 from orchestrator.sources import read_source
-from orchestrator.tracking import SQLITE, errors
+from orchestrator.tracking import SQLITE, errors, experiment_id
 
 EXPERIMENT = "dfmf-teachers"
 KIND = "dfmf.kind"
@@ -157,19 +157,10 @@ def _upload(client: Any, model: Any, weights: Path, teacher: Teacher) -> None:
 
 
 def _experiment(client: Any, uri: str) -> str:
-    known = client.get_experiment_by_name(EXPERIMENT)
-    if known is not None:
-        return str(known.experiment_id)
     place = None
     if uri.startswith(SQLITE):
         place = (Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute().parent / "mlartifacts").as_uri()
-    try:
-        return str(client.create_experiment(EXPERIMENT, place))
-    except errors():
-        known = client.get_experiment_by_name(EXPERIMENT)  # Another party may have made it meanwhile.
-        if known is None:
-            raise
-        return str(known.experiment_id)
+    return experiment_id(client, EXPERIMENT, place)
 
 
 def _delete_if_empty(client: Any, name: str) -> None:

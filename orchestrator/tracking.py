@@ -68,13 +68,8 @@ class MlflowRun:
         """Start a new run; a local database gets its artifacts in the folder `artifacts`."""
         from mlflow.entities import Param
 
-        known = self._client.get_experiment_by_name(experiment)
-        local = self.uri.startswith("sqlite:")
-        identifier = (
-            known.experiment_id
-            if known
-            else self._client.create_experiment(experiment, artifacts.as_uri() if local else None)
-        )
+        local = self.uri.startswith(SQLITE)
+        identifier = experiment_id(self._client, experiment, artifacts.as_uri() if local else None)
         self.run_id = self._client.create_run(identifier, run_name=name, tags=dict(tags)).info.run_id
         entries = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in redact(params).items()]
         for first in range(0, len(entries), MAX_PARAMS):
@@ -144,6 +139,19 @@ class MlflowRun:
             self._client.update_run(self.run_id, status=status)
         else:
             self._client.set_terminated(self.run_id, status=status)
+
+
+def experiment_id(client: Any, name: str, artifacts: str | None) -> str:
+    """Of the experiment `name`, which is made, with its artifacts at that URI, if it is not there."""
+    known = client.get_experiment_by_name(name)
+    if known is None:
+        try:
+            return str(client.create_experiment(name, artifacts))
+        except errors():
+            known = client.get_experiment_by_name(name)  # Another process may have made it meanwhile.
+            if known is None:
+                raise
+    return str(known.experiment_id)
 
 
 def errors() -> tuple[type[Exception], ...]:

@@ -31,19 +31,12 @@ def ray_cluster() -> Iterator[None]:
         yield
 
 
-@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist looks at the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first, then those with Ray, then the slow ones. Where several processes share the work,
-    those
-    of a file stay together, with what they have set up."""
-
-    def kind(item: pytest.Item) -> tuple[bool, bool, bool]:
-        return (
+    """Fast tests first, then those with Ray, then the slow ones."""
+    items.sort(
+        key=lambda item: (
             "slow" in item.keywords,
             "ray" in item.keywords,
             item.path.parent.name in ("integration", "faults"),
         )
-
-    items.sort(key=kind)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{kind(item)}"))
+    )
