@@ -161,12 +161,13 @@ def on_actors() -> list[Case]:
 
 
 def memory_monitor() -> Case:
-    """A cluster whose memory monitor kills when 2 GB more than now are taken."""
+    """A cluster whose memory monitor kills when 4 GB more than now are taken, or half of what is left."""
     name = "killed by Ray's memory monitor"
 
     def run() -> Row:
         memory = psutil.virtual_memory()
-        least = (memory.total - memory.available + 2 * 2**30) / memory.total
+        room = min(4 * 2**30, memory.available // 2)
+        least = (memory.total - memory.available + room) / memory.total
         variables = {"RAY_memory_usage_threshold": f"{least:.4f}", "RAY_memory_monitor_refresh_ms": "100"}
         os.environ.update(variables)
         try:

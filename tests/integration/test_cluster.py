@@ -3,11 +3,13 @@
 Everything runs as processes: Ray reads its authentication mode once, when it is imported.
 """
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,37 +50,33 @@ def fuse(path: Path, *overrides: str, env: dict[str, str]) -> subprocess.Complet
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def head() -> Iterator[None]:
     """A cluster that a person started with `ray start`, with token authentication."""
-    folder = tmp_path_factory.mktemp("ray")
-    command = [
-        *(
-            RAY,
-            "start",
-            "--head",
-            "--block",
-            "--num-cpus=4",
-            "--disable-usage-stats",
-            "--node-ip-address=127.0.0.1",
-        ),
-        *("--port=26379", "--dashboard-port=28265", "--dashboard-agent-listen-port=25365"),
-        "--ray-client-server-port=21001",
-    ]
-    process = start(command, folder)
-    yield
-    stop(process)
+    command = [RAY, "start", "--head", "--block", "--num-cpus=4", "--disable-usage-stats"]
+    command += ["--node-ip-address=127.0.0.1", "--port=26379", "--dashboard-port=28265"]
+    command += ["--dashboard-agent-listen-port=25365", "--ray-client-server-port=21001"]
+    # Ray gives a submitted job the cluster that was started last in the folder of its head.
+    with started_in_a_folder(command):
+        yield
 
 
 @pytest.fixture(scope="module")
-def second_node(head: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def second_node(head: None) -> Iterator[None]:
     """Another node of that cluster, with its own raylet and object store."""
-    folder = tmp_path_factory.mktemp("node")
-    # A folder of its own: a raylet clears away packages that nobody on its node uses any more.
     command = [RAY, "start", f"--address={ADDRESS}", "--block", "--num-cpus=4", "--disable-usage-stats"]
-    command += ["--temp-dir", str(folder)]
-    process = start(command, folder)
-    yield
-    stop(process)
+    # A raylet clears away packages that nobody on its node uses any more.
+    with started_in_a_folder(command):
+        yield
+
+
+@contextlib.contextmanager
+def started_in_a_folder(command: list[str]) -> Iterator[None]:
+    """Run `ray start` in a folder of its own, of a short name: a path for Ray's sockets has 107 bytes at
+    most."""
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+        process = start([*command, "--temp-dir", folder], Path(folder))
+        yield
+        stop(process)
 
 
 def start(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
