@@ -33,18 +33,17 @@ def trigger_table(report: Mapping[str, Any]) -> Table:
 
 def trigger_lines(report: Mapping[str, Any]) -> list[str]:
     """A warning for each flagged classifier, or what it means that there is none."""
-    threshold = report["threshold"]
     lines = [
         f"warning: {one['name']}: a change of {min(one['norms'].values()):.1f} pixels sends images to class "
-        f"{one['suspected_class']}, index {one['index']:.2f} (above {threshold:g} is suspicious); see "
-        f"{one['picture']}"
+        f"{one['suspected_class']}, index {one['index']:.2f} (above {one['suspicious_above']:g} is "
+        f"suspicious); see {one['picture']}"
         for one in report["classifiers"]
         if one["flagged_classes"]
     ]
     if not lines:
+        limits = " or ".join(dict.fromkeys(f"{one['suspicious_above']:g}" for one in report["classifiers"]))
         lines.append(
-            f"no index above {threshold:g}; that is no proof: a trigger of another kind, or a large one, is "
-            f"not "
+            f"no index above {limits}; that is no proof: a trigger of another kind, or a large one, is not "
             f"found this way"
         )
     if any(len(one["norms"]) == 2 for one in report["classifiers"]):

@@ -13,7 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fusion.assembly import FusionSettings, build_party, student_spec
-from fusion.audit.triggers import SUSPICIOUS, Trigger, TriggerSearch, anomaly_indices, find_triggers, stamp
+from fusion.audit.triggers import (
+    Trigger,
+    TriggerSearch,
+    anomaly_indices,
+    find_triggers,
+    stamp,
+    suspicious_index,
+)
 from fusion.synthesis import held_out_images
 from fusion.teachers import Teacher
 from orchestrator.config import RunConfig
@@ -83,7 +90,6 @@ def audit(
         entries.append(_entry(subject, config.audit, config.seed))
     report: dict[str, Any] = {
         "target": target,
-        "threshold": SUSPICIOUS,
         "classifiers": entries,
         "flagged": [one["name"] for one in entries if one["flagged_classes"]],
     }
@@ -95,11 +101,12 @@ def _entry(subject: Subject, search: TriggerSearch, seed: int) -> dict[str, Any]
     teacher = subject.teacher
     found = find_triggers(teacher.build(), subject.images, search, seed=seed, device=driver_device())
     indices = anomaly_indices([trigger.norm for trigger in found])
+    limit = suspicious_index(len(found))
     smallest = min(found, key=lambda trigger: trigger.norm)
     flagged = [
         teacher.spec.classes[trigger.target]
         for trigger, index in zip(found, indices, strict=True)
-        if index > SUSPICIOUS
+        if index > limit
     ]
     if flagged:
         _draw(smallest, subject)
@@ -107,6 +114,7 @@ def _entry(subject: Subject, search: TriggerSearch, seed: int) -> dict[str, Any]
         "name": teacher.name,
         "network": teacher.network,
         "index": round(max(indices), 2),
+        "suspicious_above": round(limit, 2),
         "suspected_class": teacher.spec.classes[smallest.target],
         "flagged_classes": flagged,
         "norms": {teacher.spec.classes[one.target]: round(one.norm, 3) for one in found},

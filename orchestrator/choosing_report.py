@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.ranking import Record, choose, mean_ranks, seed_ranks
@@ -32,7 +31,7 @@ def runs_table(records: Sequence[Record], by: str, accuracies: Sequence[float] |
     chosen, ranks = choose(records, by), seed_ranks(records, by)
     for index in sorted(range(len(records)), key=lambda index: (records[index].seed, ranks[index])):
         one = records[index]
-        cells = [escape(one.folder.name), str(one.seed), escape(_SECTION.sub("", one.configuration))]
+        cells = [one.folder.name, str(one.seed), _SECTION.sub("", one.configuration)]
         cells += [f"{ranks[index]:.2f}", *(_number(one.criteria[name]) for name in names)]
         cells += [f"{accuracies[index]:.2f}"] if accuracies is not None else []
         table.add_row(*cells, style="bold" if one.configuration == chosen else None)

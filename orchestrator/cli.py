@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from orchestrator import cli_choosing, cli_comparing, cli_looking, cli_reproduce, cli_sweep, cli_teachers
 from orchestrator.cli_parts import RUN, Overrides, Resume, one_line_errors, show
 from orchestrator.errors import UserError
+from orchestrator.terminal import terminal
 
 app = typer.Typer(
     help="Fuse pretrained image classifiers into one student, without their data.",
@@ -83,7 +83,7 @@ def fuse(
             return
         from orchestrator.running import fuse as run_fusion
 
-        console = Console()
+        console = terminal()
         result = run_fusion(chosen, *changes, resume=resume, console=console)
         show(console, result.summary, result.folder)
 
@@ -136,7 +136,7 @@ def pretrain(
     with one_line_errors():
         from orchestrator.running import pretrain as run_pretraining
 
-        console = Console()
+        console = terminal()
         chosen, changes = _with_resume(run, overrides, resume)
         result = run_pretraining(chosen, *changes, resume=resume, console=console)
         show(console, result.summary, result.folder)
@@ -144,7 +144,7 @@ def pretrain(
         paths = ", ".join(str(result.folder / "teachers" / f"{name}.safetensors") for name in names)
         config = chosen or result.folder / "config.yaml"
         line = f"fuse them with: dfmf fuse {config} 'teachers=[{paths}]'"
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 for command in (

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from orchestrator.cli_parts import JsonFile, one_line_errors, write_numbers
+from orchestrator.terminal import terminal
 
 
 def choose(
@@ -32,7 +32,7 @@ def choose(
 
         by = by or DEFAULT
         check_criterion(by)
-        console = Console(highlight=False)
+        console = terminal()
         runs = find_runs(folders)
         records = choosing.examine(runs, console.print)
         accuracies = choosing.true_accuracies(runs)
@@ -41,6 +41,6 @@ def choose(
         if judgement is not None:
             console.print(choosing_report.judgement_table(judgement))
         for line in choosing_report.lines(records, by, judgement):
-            console.print(line, soft_wrap=True, markup=False)
+            console.print(line, soft_wrap=True)
         if json_file is not None:
             write_numbers(json_file, choosing_report.as_json(records, by, accuracies, judgement))

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from orchestrator.cli_parts import JsonFile, one_line_errors, write_numbers
+from orchestrator.terminal import terminal
 
 Targets = Annotated[
     list[str],
@@ -49,15 +49,15 @@ def compare(
         from orchestrator import comparison
 
         compared = comparison.compare(comparison.collect(targets, tracking_uri), reference)
-        console = Console()
+        console = terminal()
         console.print(comparison.comparison_table(compared))
         if compared.left_out:
             console.print(comparison.left_out_table(compared))
         for line in (comparison.headline(compared), *compared.notes):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
         if to is not None:
             files = comparison.write_all(compared, to)
-            console.print(f"{len(files)} files in {to}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{len(files)} files in {to}", soft_wrap=True)
         if json_file is not None:
             write_numbers(json_file, comparison.as_json(compared))
 

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from orchestrator.cli_parts import JsonFile, Overrides, one_line_errors, show, write_numbers
+from orchestrator.terminal import terminal
 
 
 def sync(
@@ -33,11 +33,11 @@ def evaluate(
         from orchestrator.tables import class_table
 
         scores = run_evaluation(target, config, *(overrides or []))
-        console = Console()
+        console = terminal()
         if "teachers" in scores:
             show(console, scores, None)
         else:
-            console.print(f"accuracy {scores['student']['accuracy']:.2f} %", highlight=False)
+            console.print(f"accuracy {scores['student']['accuracy']:.2f} %")
         console.print(class_table(scores))
         if json_file is not None:
             write_numbers(json_file, scores)
@@ -61,17 +61,15 @@ def audit(
         from orchestrator import audit_report
         from orchestrator.auditing import audit as run_audit
 
-        console = Console()
-        report = run_audit(
-            target, *(overrides or []), data=data, say=lambda line: console.print(line, highlight=False)
-        )
+        console = terminal()
+        report = run_audit(target, *(overrides or []), data=data, say=lambda line: console.print(line))
         console.print(audit_report.trigger_table(report))
         lines = audit_report.trigger_lines(report)
         if "membership" in report:
             console.print(audit_report.membership_table(report["membership"]))
             lines += audit_report.membership_lines(report["membership"])
         for line in lines:
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
         if json_file is not None:
             write_numbers(json_file, report)
         if report["flagged"]:
@@ -96,7 +94,7 @@ def doctor(
     with one_line_errors():
         from orchestrator.doctor import as_json, examine, lines, split_arguments, verdict
 
-        console, findings = Console(highlight=False), []
+        console, findings = terminal(), []
         for finding in examine(*split_arguments(arguments or [])):
             findings.append(finding)
             console.print(lines(finding), soft_wrap=True)

@@ -62,7 +62,7 @@ def show(console: Console, summary: dict[str, Any], folder: Path | None) -> None
 
     console.print(result_table(summary))
     for line in result_lines(summary, folder):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def write_numbers(path: Path, value: dict[str, Any]) -> None:

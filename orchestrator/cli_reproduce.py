@@ -3,10 +3,10 @@
 from typing import Annotated, cast
 
 import typer
-from rich.console import Console
 
 from orchestrator.cli_parts import Overrides, one_line_errors
 from orchestrator.errors import UserError
+from orchestrator.terminal import terminal
 
 
 def reproduce(
@@ -47,6 +47,6 @@ def reproduce(
             overrides=tuple(overrides or ()),
             concurrent=concurrent,
         )
-        folder = run_table(order, Console())
+        folder = run_table(order, terminal())
         print((folder / "table.md").read_text(encoding="utf-8"), end="")
         print(f"\nwrote {folder / 'table.md'} and {folder / 'table.csv'}")

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from orchestrator.cli_parts import RUN, Overrides, one_line_errors
 from orchestrator.errors import UserError
+from orchestrator.terminal import terminal
 
 
 def sweep(
@@ -45,7 +45,7 @@ def sweep(
         from orchestrator.sweep import driving
         from orchestrator.sweep.wishes import wishes
 
-        console = Console()
+        console = terminal()
         if resume is not None:
             if run is not None or space is not None:
                 raise UserError(
@@ -60,7 +60,7 @@ def sweep(
             asked = wishes(space, search, scheduler, samples, concurrent, seeds)
             result = driving.sweep(run, overrides or [], asked, console)
         failed = [row for row in result.trials if row["status"] == "failed"]
-        console.print(f"results: {result.folder}", highlight=False, soft_wrap=True)
+        console.print(f"results: {result.folder}", soft_wrap=True)
         if failed:
             raise typer.Exit(1)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from orchestrator.cli_parts import JsonFile, one_line_errors, write_numbers
+from orchestrator.terminal import terminal
 
 app = typer.Typer(
     help="Look at classifiers from other people's files, take them over, register them.",
@@ -57,9 +57,9 @@ def inspect(
         from orchestrator.inspecting import lines
 
         report = look(source, given or [], data, registry_uri)
-        console = Console()
+        console = terminal()
         for line in lines(report):
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
+            console.print(line, soft_wrap=True)
         if json_file is not None:
             write_numbers(json_file, report)
 

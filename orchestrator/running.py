@@ -43,6 +43,7 @@ from orchestrator.teachers import (
     with_versions,
     without_teachers,
 )
+from orchestrator.terminal import terminal
 from orchestrator.tracking import flat, tracking_uri
 from orchestrator.transfer import check_sources
 from orchestrator.waiting import ActorLost
@@ -83,7 +84,7 @@ def fuse(
     """
     if resume is not None and is_storage(resume):
         place = str(resume)
-        resume = recovered(place, overrides, partial(_print, console or Console()))
+        resume = recovered(place, overrides, partial(_print, console or terminal()))
         overrides = (*overrides, f"checkpoint.to={json.dumps(place)}")
     folder = None if resume is None else Path(resume)
     if folder is not None and (finished := _finished(folder, console)):
@@ -145,7 +146,7 @@ def _started(
     check_sources(config)
     test = check_data(cards, space, data[1]) if data is not None else None
     folder = resume.absolute() if resume else make_run_folder(config.output, config.name, default_name)
-    display, stopping = Display(console or Console()), around.stopping
+    display, stopping = Display(console or terminal()), around.stopping
     try:
         with stopping.installed(), locked(folder):
             storage = _storage(config, folder, resume is not None)
@@ -197,12 +198,12 @@ def _finished(folder: Path, console: Console | None) -> FusionResult | None:
     if summary is None:
         return None
     rest = f"but shipping it: dfmf sync {folder}" if shipping.lacking(folder) else "to do"
-    _print(console or Console(), f"{folder} is finished; nothing is left {rest}")
+    _print(console or terminal(), f"{folder} is finished; nothing is left {rest}")
     return FusionResult(folder=folder, summary=summary)
 
 
 def _print(console: Console, line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True)
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _own_config(resume: Path | None) -> str:

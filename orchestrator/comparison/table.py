@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.comparison.compared import Comparison, Row
@@ -23,7 +22,7 @@ def comparison_table(comparison: Comparison) -> Table:
     _, rows = table_text(comparison)
     for row, cells in zip(comparison.rows, rows, strict=True):
         style = "bold" if row.group is comparison.reference else None
-        table.add_row(*(escape(cell) for cell in cells), style=style)
+        table.add_row(*cells, style=style)
     return table
 
 
@@ -33,7 +32,7 @@ def left_out_table(comparison: Comparison) -> Table:
     for name in ("left out", "is", "because"):
         table.add_column(name)
     for run in comparison.left_out:
-        table.add_row(escape(run.name), escape(run.status), escape(run.reason or DASH))
+        table.add_row(run.name, run.status, run.reason or DASH)
     return table
 
 

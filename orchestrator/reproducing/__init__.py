@@ -22,6 +22,7 @@ from orchestrator.sweep.space import Space, check_space
 from orchestrator.sweep.study import TRIALS, trial_name
 from orchestrator.sweep.wishes import CACHE, Wishes, prepared
 from orchestrator.teachers import read_data
+from orchestrator.terminal import terminal
 
 __all__ = ["TABLES", "Order", "Scale", "reproduce"]
 
@@ -83,7 +84,7 @@ def reproduce(order: Order, console: Console | None = None) -> Path:
         Interrupted: Ctrl-C or SIGTERM; the table has what is finished.
         RunFailed: no run of the table was finished.
     """
-    console = console or Console()
+    console = console or terminal()
     studies = _studies(order)
     folder = studies[0].folder.parent
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
+from orchestrator.checkpoints import check_identity
 from orchestrator.cluster import cluster
 from orchestrator.config import RunConfig
 from orchestrator.dry_run import subject
@@ -31,6 +32,8 @@ from orchestrator.sweep.study import TRIALS, Study, share_out
 from orchestrator.sweep.trial import ERROR, STOP
 from orchestrator.sweep.tuning import run_trials
 from orchestrator.sweep.wishes import Wishes, check_cases, check_wishes, prepared
+from orchestrator.terminal import terminal
+from orchestrator.tracking import flat
 
 STOP_SECONDS = 8.0
 """How long trials have for their last checkpoints."""
@@ -85,7 +88,7 @@ def run_space(
         folder, parent = make_run_folder(config.output, config.name, default_name), None
     else:
         folder, parent = earlier
-    display = Display(console or Console())
+    display = Display(console or terminal())
     study = Study(
         folder=folder,
         space_name=wishes.space,
@@ -116,8 +119,11 @@ def _earlier(config: RunConfig) -> tuple[Path, str | None] | None:
         return None
     parent: str | None = read_sweep(folder)["mlflow_run_id"]
     before = load_config(str(folder / "config.yaml"))
-    if dump_config(before) != dump_config(absolute(config)):
-        raise UserError(f"{folder}: is a sweep with another configuration; choose another folder")
+    theirs, ours = (flat(one.model_dump(mode="json")) for one in (before, absolute(config)))
+    try:
+        check_identity(theirs, ours, str(folder))
+    except UserError as error:
+        raise UserError(f"{error}; choose another folder (name=ANOTHER)") from None
     return folder, parent
 
 
@@ -146,7 +152,7 @@ def resume(folder: Path, concurrent: int | None = None, console: Console | None 
         )
     except (LookupError, TypeError, ValueError) as error:
         raise UserError(f"{folder / 'sweep.json'}: is damaged ({type(error).__name__})") from error
-    return _run(study, config, concurrent, Display(console or Console()), known["trials"])
+    return _run(study, config, concurrent, Display(console or terminal()), known["trials"])
 
 
 def _run(

@@ -13,7 +13,6 @@ from typing import Any
 import ray
 from ray import tune
 from ray.util.placement_group import PlacementGroup
-from rich.console import Console
 
 from orchestrator.config import RunConfig
 from orchestrator.distributed import RayEngine
@@ -28,6 +27,7 @@ from orchestrator.stopping import Stopping
 from orchestrator.sweep import population
 from orchestrator.sweep.points import Point, of_config
 from orchestrator.sweep.study import TRIALS, Study
+from orchestrator.terminal import terminal
 
 STOP = ".stop"
 """A file in the sweep's folder: all trials are to keep what they have and end."""
@@ -86,7 +86,7 @@ def _run(study: Study, point: Point, folder: Path) -> Mapping[str, Any]:
             reported=functools.partial(_report, study, folder),
             stopping=stopping,
         )
-        console = Console(file=log, width=110)
+        console = terminal(log, width=110)
         while True:
             try:
                 resume = _begun(folder)

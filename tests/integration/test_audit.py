@@ -68,7 +68,7 @@ def test_a_poisoned_classifier_is_flagged_with_its_class_and_a_picture(tmp_path:
     report = json.loads((tmp_path / "r.json").read_text())
     entry = report["classifiers"][0]
     assert (report["flagged"], entry["flagged_classes"]) == (["a"], [str(PLANTED)])
-    assert entry["index"] > 2
+    assert entry["index"] > entry["suspicious_above"] == 2.81
     assert len(entry["norms"]) == 10
     assert min(entry["norms"], key=entry["norms"].get) == entry["suspected_class"] == str(PLANTED)
     assert (
@@ -85,7 +85,7 @@ def test_a_poisoned_classifier_is_flagged_with_its_class_and_a_picture(tmp_path:
 def test_a_clean_classifier_is_not_flagged_and_not_called_clean(tmp_path: Path) -> None:
     done = dfmf(str(trained(tmp_path, None)), "generator.width=64", "generator.latent_dim=64")
     assert done.exit_code == 0, done.output
-    assert "no index above 2; that is no proof" in done.output
+    assert "no index above 2.81; that is no proof" in done.output
     assert "clean" not in done.output
     assert not list(tmp_path.glob("*.png"))
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from fusion.criteria import CRITERIA
 from fusion.data.sources import load
@@ -19,6 +20,7 @@ from fusion.networks import build_network
 from fusion.teachers import load_teacher
 from orchestrator import Interrupted, UserError, evaluate, fuse, pretrain, schooling
 from orchestrator.choosing import rank_runs
+from orchestrator.cli import app
 from orchestrator.evaluating import load_config
 from orchestrator.run_parts import FusionResult
 from tests.tiny import SPEC, teacher, tiny_run
@@ -251,6 +253,9 @@ def test_pretraining_that_was_stopped_is_gone_on_with(
     assert (folder / "teachers" / "party-1.safetensors").read_bytes() == (
         finished.folder / "teachers" / "party-1.safetensors"
     ).read_bytes()
+    shown = CliRunner().invoke(app, ["pretrain", "--resume", str(folder)])
+    teachers = ", ".join(str(folder / "teachers" / f"party-{index}.safetensors") for index in (0, 1))
+    assert f"fuse them with: dfmf fuse {folder}/config.yaml 'teachers=[{teachers}]'\n" in shown.output
     assert pretrain(resume=folder).summary == result.summary
 
 

@@ -19,26 +19,27 @@ def report(flagged: bool, classes: str = "abcde") -> dict[str, Any]:
     entry = {
         "name": "party-0",
         "index": 5.46 if flagged else 1.2,
+        "suspicious_above": 2.58,
         "suspected_class": "b",
         "flagged_classes": ["b"] if flagged else [],
         "norms": dict(zip(classes, (9.0, 1.94, 8.0, 8.5, 9.5), strict=False)),
         "picture": "audit/party-0.png" if flagged else None,
     }
-    return {"threshold": 2.0, "classifiers": [entry]}
+    return {"classifiers": [entry]}
 
 
 def test_a_flagged_classifier_is_a_warning_with_numbers() -> None:
     (line,) = trigger_lines(report(flagged=True))
     assert line == (
         "warning: party-0: a change of 1.9 pixels sends images to class b, index 5.46 "
-        "(above 2 is suspicious); see audit/party-0.png"
+        "(above 2.58 is suspicious); see audit/party-0.png"
     )
     assert "9.0, 1.9, 8.0, 8.5, 9.5" in printed(trigger_table(report(flagged=True)))
 
 
 def test_nothing_is_ever_called_clean() -> None:
     (line,) = trigger_lines(report(flagged=False))
-    assert "no index above 2; that is no proof" in line
+    assert "no index above 2.58; that is no proof" in line
     assert "clean" not in line
     assert "tells nothing" in trigger_lines(report(flagged=False, classes="ab"))[1]
 

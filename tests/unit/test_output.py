@@ -15,7 +15,8 @@ from orchestrator import journal, progress
 from orchestrator.card import model_card
 from orchestrator.plots import image_grid
 from orchestrator.run_folder import write_json, write_text
-from orchestrator.tables import result_lines, result_table
+from orchestrator.tables import class_table, result_lines, result_table
+from orchestrator.terminal import terminal
 from orchestrator.tracking import flat, metric_name
 
 
@@ -104,6 +105,17 @@ def test_the_table_has_a_row_for_everything_and_a_dash_where_nothing_was_measure
     ]
     assert result_lines(summary, Path("runs/x"))[0].startswith("the student closes 40 % of the gap")
     assert "below the best teacher" in result_lines({**summary, "gap_closed": -3.0}, None)[0]
+
+
+def test_brackets_in_names_are_shown_as_they_are() -> None:
+    out, names = io.StringIO(), ("[a]", "[/b]", r"\[red]", "1.5")
+    entry = {"network": "n", "accuracy": 50.0, "per_class": [1.0, 2.0, 3.0, 4.0], "per_subset": [5.0]}
+    scores = {"teachers": [{"name": "[bold]", **entry}], "student": entry, "ensemble": entry}
+    shown = terminal(out, width=100)
+    shown.print(class_table({**scores, "classes": names}))
+    shown.print("teachers=[/runs/a.safetensors, /runs/b.safetensors]")
+    for words in (*names, "[bold]", "teachers=[/runs/a.safetensors, /runs/b.safetensors]"):
+        assert words in out.getvalue()
 
 
 def test_a_partys_class_names_stay_words_in_the_model_card() -> None:

@@ -97,7 +97,9 @@ def test_a_table_of_other_settings_is_not_gone_on_with(
     without_ray.setattr(driving, "run_trials", stops_after(0))
     with pytest.raises(Interrupted):
         reproduce(order(tmp_path), Console(quiet=True))
-    with pytest.raises(UserError, match="is a sweep with another configuration; choose another folder"):
+    with pytest.raises(
+        UserError, match=r"is of another configuration: schedule.m_s: 1 there, 2 here; choose"
+    ):
         reproduce(order(tmp_path, "schedule.m_s=2"), Console(quiet=True))
 
 

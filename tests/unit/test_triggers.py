@@ -1,11 +1,19 @@
 """The search for planted triggers: on classifiers whose smallest trigger is known."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fusion.audit.triggers import SUSPICIOUS, TriggerSearch, anomaly_indices, find_triggers, stamp
+from fusion.audit.triggers import (
+    FALSE_ALARMS,
+    TriggerSearch,
+    anomaly_indices,
+    find_triggers,
+    stamp,
+    suspicious_index,
+)
 from fusion.networks import Classifier, Network
 from tests.tiny import CPU
 
@@ -54,14 +62,14 @@ def search(planted: int | None) -> tuple[list[float], list[float], list[Tensor]]
 def test_a_planted_trigger_is_found_where_it_is() -> None:
     norms, success, masks = search(planted=4)
     indices = anomaly_indices(norms)
-    assert [index > SUSPICIOUS for index in indices] == [False, False, False, False, True, False]
+    assert [index > suspicious_index(6) for index in indices] == [False, False, False, False, True, False]
     assert success[4] > 0.9
     assert masks[4].flatten().topk(2).indices.sort().values.tolist() == [62, 63]
 
 
 def test_without_a_planted_trigger_no_class_stands_out() -> None:
     norms, success, _ = search(planted=None)
-    assert max(anomaly_indices(norms)) < SUSPICIOUS
+    assert max(anomaly_indices(norms)) < suspicious_index(len(norms))
     assert min(success) > 0.9
 
 
@@ -82,6 +90,13 @@ def test_the_index_worked_by_hand() -> None:
     )
     assert anomaly_indices([5.0] * 10) == [0.0] * 10
     assert anomaly_indices([5.0] * 9 + [1.0])[-1] > 1000
+
+
+def test_a_clean_classifier_is_flagged_by_chance_as_seldom_with_many_classes() -> None:
+    # The quantiles of a normal distribution at 0.9875, 0.9975 and 0.99975, from a table.
+    assert [round(suspicious_index(count), 2) for count in (2, 10, 100)] == [2.24, 2.81, 3.48]
+    draws = np.random.default_rng(0).normal(size=(20_000, 10)).max(axis=1)
+    assert abs((draws > suspicious_index(10)).mean() - FALSE_ALARMS) < 0.003
 
 
 def test_a_stamp_replaces_what_the_mask_covers() -> None:
