@@ -26,6 +26,7 @@ PAPER = (
 """200 updates an epoch are about one pass over 50,000 images."""
 PLAIN = ("augmentation.rotation=0", "augmentation.crop=1", "augmentation.flip=0", "augmentation.jitter=0")
 """Images as they are."""
+NOTHING = "nothing"
 DIFFERS = (
     "the paper's distances are to the training images; here they are to the test images. The supplement "
     "names neither the layers of its AlexNet, the schedule, the learning rate nor the temperature"
@@ -88,7 +89,7 @@ def _alone(config: RunConfig) -> list[Line]:
 def _fillings(config: RunConfig) -> list[Line]:
     """Nothing, noise, and each source."""
     filled = [Line(key, {SOURCES: [source]}) for key, source in _named([NOISE, *_own(config)]).items()]
-    return [Line("nothing", {"method.balanced": False}), *filled]
+    return [Line(NOTHING, {"method.balanced": False}), *filled]
 
 
 def _filled_up(row: Line, column: Line) -> Parameters | None:
@@ -118,10 +119,12 @@ def _own(config: RunConfig) -> list[str]:
 def _named(sources: Sequence[str]) -> dict[str, str]:
     """The sources by what their rows are called: the name of the file or folder."""
     named: dict[str, str] = {}
+    taken = {"teachers": "the reference", NOTHING: "the column"}
     for source in sources:
         key = re.sub(r"[^a-z0-9]+", "-", Path(source).name.lower().removesuffix(".parquet")).strip("-")
-        if not key or key in named:
-            wrong = f"is called as {named[key]} is" if key else "has a name without letters"
+        if not key or key in named or key in taken:
+            other = named.get(key) or f"{taken.get(key)} {key}"
+            wrong = f"is called as {other} is" if key else "has a name without letters"
             raise user_error(f"{SOURCES}: {source}: {wrong}, and rows of a table go by names; rename it")
         named[key] = source
     return named

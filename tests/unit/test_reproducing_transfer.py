@@ -139,6 +139,8 @@ def test_published_numbers_are_the_papers() -> None:
         ("transfer-5", "method={name: dfmf}", "this table needs images of yours"),
         ("transfer-5", "method.sources=[a/x, b/X.parquet]", "b/X.parquet: is called as "),
         ("transfer-5", "method.sources=[a/noise]", "is called as noise is"),
+        ("transfer-5", "method.sources=[a/teachers]", "a/teachers: is called as the reference teachers is"),
+        ("transfer-4", "method.sources=[Nothing.parquet]", "is called as the column nothing is"),
         ("transfer-2", "method.sources=[a/...parquet]", "has a name without letters"),
         ("transfer-2", "method.sources=[nowhere]", "nowhere: no such file or folder"),
         ("transfer-2", "method.classes=2.5", "method.classes"),
