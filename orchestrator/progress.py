@@ -34,7 +34,7 @@ class Display:
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._started: dict[str, float] = {}
+        self._started: dict[str, tuple[float, int]] = {}
         self._next_line = 0.0
         self.note = ""
 
@@ -54,21 +54,23 @@ class Display:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def advanced(self, phase: str, done: int, total: int) -> None:
-        """So much of `phase` is done."""
+        """So much of `phase` is done; what was done when it was first heard of tells nothing about the
+        pace."""
         if total <= 0:
             return
         if self.console.is_terminal:
             if phase not in self._tasks:
-                self._tasks[phase] = self._bars.add_task(phase, total=total, note="")
+                self._tasks[phase] = self._bars.add_task(phase, total=total, completed=done, note="")
             self._bars.update(self._tasks[phase], completed=done, note=self.note)
             return
         now = time.monotonic()
         if phase not in self._started:
-            self._started[phase] = now
+            self._started[phase] = now, done
             self._next_line = now + PLAIN_SECONDS
-        if now >= self._next_line and 0 < done < total:
+        since, before = self._started[phase]
+        if now >= self._next_line and before < done < total:
             self._next_line = now + PLAIN_SECONDS
-            left = (now - self._started[phase]) * (total - done) / done
+            left = (now - since) * (total - done) / (done - before)
             self.said(
                 f"{phase}: {done}/{total}, about {_duration(left)} left{self.note and ', ' + self.note}"
             )

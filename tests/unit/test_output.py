@@ -37,6 +37,21 @@ def test_a_log_gets_a_plain_line_with_the_time_left_now_and_then(monkeypatch: py
     ]
 
 
+def test_what_was_done_before_says_nothing_of_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    out = io.StringIO()
+    with progress.Display(terminal(out, width=100)) as display:
+        for done in range(900, 1000, 10):
+            display.advanced("fusion", done, 1000)
+            clock[0] += 4.0
+    assert out.getvalue().splitlines() == [
+        "fusion: 930/1000, about 28 s left",
+        "fusion: 960/1000, about 16 s left",
+        "fusion: 990/1000, about 4 s left",
+    ]
+
+
 def test_a_terminal_gets_a_bar_with_the_time_left() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=120)
