@@ -23,6 +23,8 @@ TITLES = {
     "cmi": "CMI",
     "cmi_ga": "CMI (w/GA)",
     "dfmf": "DFMF",
+    "deepinversion": "DeepInversion",
+    "adaptive_deepinversion": "Adaptive DeepInversion",
     "vanilla_kd": "vanilla KD on real data",
     "ga_is_teacher": "DFMF (GA=T)",
     "ga_is_student": "DFMF (GA=S)",
