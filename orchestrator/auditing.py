@@ -148,9 +148,8 @@ def _run(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher, list[
         path = folder / "parties" / teacher.name / f"{part}.safetensors"
         if not path.is_file():
             raise UserError(
-                f"{path}: no such file; only a finished run has {part}s, but a teacher's .safetensors "
-                f"file can "
-                f"be audited alone"
+                f"{path}: no such file; only a finished run has {part}s, but a teacher's .safetensors file "
+                "can be audited alone"
             )
         try:
             images.append(held_out_images([load_file(path)], [teacher.spec], settings))

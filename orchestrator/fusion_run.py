@@ -166,10 +166,9 @@ class Run:
                 if numerics.policy == "stop" or start.rewinds >= numerics.rewinds:
                     raise RunFailed(
                         f"{error}; stopped with {start.rewinds} rewinds (numerics.policy is "
-                        f"{numerics.policy!r}, "
-                        f"numerics.rewinds {numerics.rewinds}); to go on {where(newest)} with other noise "
-                        f"and "
-                        f"smaller learning rates: dfmf fuse --resume {self.folder} numerics.policy=rewind "
+                        f"{numerics.policy!r}, numerics.rewinds {numerics.rewinds}); to go on "
+                        f"{where(newest)} with other noise and smaller learning rates: dfmf fuse --resume "
+                        f"{self.folder} numerics.policy=rewind "
                         f"numerics.rewinds={max(numerics.rewinds, start.rewinds + 1)}"
                     ) from error
                 start = dataclasses.replace(newest, rewinds=start.rewinds + 1)

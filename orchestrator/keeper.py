@@ -61,8 +61,7 @@ class Keeper:
             if term is not None:
                 self._say(
                     f"no checkpoint after {snapshot.iterations} iterations: {term} is that of a generator "
-                    f"which "
-                    f"makes images of one class only"
+                    "which makes images of one class only"
                 )
                 return
         if self._checkpoints is None:

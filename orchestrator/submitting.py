@@ -106,8 +106,7 @@ def check_upload(working_dir: Path, excludes: Sequence[str]) -> None:
     raise UserError(
         f"--working-dir: {working_dir} has {total / 2**20:,.0f} MiB, Ray takes {UPLOAD_LIMIT / 2**20:.0f}; "
         f"the largest files are {named}: leave them out with --exclude or a .rayignore file, and name data "
-        f"by a "
-        f"path that all nodes see"
+        "by a path that all nodes see"
     )
 
 

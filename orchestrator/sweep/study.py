@@ -97,8 +97,7 @@ def share_out(
     if concurrent is not None and concurrent > most:
         raise UserError(
             f"--concurrent {concurrent}: the cluster has {cpus:g} CPUs and {gpus:g} GPUs, at most {most} "
-            f"trials "
-            f"at once fit ({_needs(config)})"
+            f"trials at once fit ({_needs(config)})"
         )
     count = min(concurrent or _usual(config, cpus, gpus, most), trials)
     if engine.mode == "local":

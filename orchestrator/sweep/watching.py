@@ -65,8 +65,7 @@ class Watcher(Callback):  # type: ignore[misc]
             needs, free = total(self._study.bundles), ray.available_resources()
             self._say(
                 f"waiting for {needs}: free are {free.get('CPU', 0.0):g} CPUs and {free.get('GPU', 0.0):g} "
-                f"GPUs "
-                f"in all; each trial's actors must fit as {self._study.base['engine']['placement']} says"
+                f"GPUs in all; each trial's actors must fit as {self._study.base['engine']['placement']} says"
             )
 
 

@@ -269,7 +269,7 @@ def test_a_disk_that_is_full_is_one_line_and_the_one_before_stays(tmp_path: Path
         [
             f"1 1 ['{first}']",
             f"the checkpoint after 2 iterations could not be written to {tmp_path}/c: No space left on "
-            f"device; "
+            "device; "
             "the run goes on, and the one before is untouched",
             f"2 1 ['{first}']",
             f"3 3 ['{first}', '{second}']",
