@@ -12,12 +12,13 @@ from fusion.dreaming import Dreaming
 from fusion.generator import Generator, GeneratorSettings
 from fusion.inversion import Finished, PixelInversion
 from fusion.meta import MetaInversion
-from fusion.method import Contrasting, Method, Transferring
+from fusion.method import Contrasting, Method
 from fusion.methods import Fast, Nayer
 from fusion.networks import Classifier, ImageSpec
 from fusion.noisy import NoisyInversion, class_embeddings
 from fusion.schedule import Optimisation
 from fusion.synthesiser import Generative, Synthesiser
+from fusion.transferring import Transferring
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

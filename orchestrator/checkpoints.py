@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from orchestrator.errors import UserError
+from orchestrator.identity import check_identity
 from orchestrator.snapshot import FRESH, PartySnapshot, Snapshot
 from orchestrator.storage import MANIFEST, Storage
 
@@ -167,20 +168,6 @@ def from_files(storage: Storage, folder: str, manifest: Mapping[str, Any]) -> Sn
             for index, one in manifest["parties"].items()
         },
     )
-
-
-def check_identity(theirs: Any, ours: Mapping[str, Any], where: str) -> None:
-    """A checkpoint may only be continued by the run that it is of.
-
-    Raises:
-        UserError: names the keys that differ.
-    """
-    theirs = theirs if isinstance(theirs, dict) else {}
-    keys = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
-    if keys:
-        listed = "; ".join(f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here" for key in keys[:5])
-        more = f"; and {len(keys) - 5} more" if len(keys) > 5 else ""
-        raise UserError(f"{where} is of another configuration: {listed}{more}")
 
 
 def _in_hex(metrics: Mapping[str, float]) -> dict[str, str]:

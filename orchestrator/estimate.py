@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from fusion.evaluation import forward_flops
 from fusion.generator import Generator
-from fusion.method import Inverting, Transferring
+from fusion.method import Inverting
 from fusion.networks import ImageSpec, build_network
+from fusion.transferring import Transferring
 from orchestrator.config import RunConfig
 from orchestrator.costs import BYTES, Costs, count
 

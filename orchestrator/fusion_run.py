@@ -19,7 +19,7 @@ from orchestrator.engines import Engine, Fused, Job
 from orchestrator.environment import environment
 from orchestrator.errors import RunFailed
 from orchestrator.identity import run_identity
-from orchestrator.keeper import Keeper
+from orchestrator.keeper import Keeper, keeper_for
 from orchestrator.label_spaces import describe_classes
 from orchestrator.loading import dump_config
 from orchestrator.progress import Display
@@ -114,7 +114,8 @@ class Run:
         carry = dict if self.config.checkpoint.to is None else partial(carried, self.folder)
         checkpoints = Checkpoints(where, keep, identity, self.display.said, carry)
         with shared_warm_up(self.config, teachers, self.display.said) as shared:
-            keeper = self._keeper(checkpoints, shared)
+            heard = shared.heard if shared is not None else None
+            keeper = keeper_for(self.config, checkpoints, self.display.said, heard)
             try:
                 fused = self._without_end(teachers, recorder, keeper, self._start(keeper, shared, teachers))
             except KeyboardInterrupt:
@@ -185,17 +186,6 @@ class Run:
         if start.student is None:
             return -1
         return start.iterations // self.config.schedule.iterations_per_epoch
-
-    def _keeper(self, checkpoints: Checkpoints, shared: WarmUps | None) -> Keeper:
-        minutes = self.config.checkpoint.every_minutes
-        return Keeper(
-            checkpoints,
-            iterations=self.config.checkpoint.every_iterations,
-            seconds=None if minutes is None else 60 * minutes,
-            say=self.display.said,
-            heard=shared.heard if shared is not None else None,
-            limits=self.config.numerics.limits,
-        )
 
     def _begin(self) -> None:
         if not self.inputs.resumed:

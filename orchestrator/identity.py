@@ -8,6 +8,7 @@ from typing import Any
 
 from fusion.methods import Nayer
 from orchestrator.config import RunConfig
+from orchestrator.errors import UserError
 from orchestrator.tracking import flat
 
 FREE = {"name", "output", "data", "teachers", "pretrain", "engine", "checkpoint", "numerics", "tracking"}
@@ -34,3 +35,17 @@ def run_identity(config: RunConfig, teachers: Sequence[Mapping[str, Any]]) -> di
         if source.label_map
     }
     return {**decides, "engine.threads": config.engine.threads, **hashes, **maps}
+
+
+def check_identity(theirs: Any, ours: Mapping[str, Any], where: str) -> None:
+    """A checkpoint may only be continued by the run that it is of.
+
+    Raises:
+        UserError: names the keys that differ.
+    """
+    theirs = theirs if isinstance(theirs, dict) else {}
+    keys = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+    if keys:
+        listed = "; ".join(f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here" for key in keys[:5])
+        more = f"; and {len(keys) - 5} more" if len(keys) > 5 else ""
+        raise UserError(f"{where} is of another configuration: {listed}{more}")

@@ -8,6 +8,7 @@ import torch
 from actors.interval import Interval
 from fusion.health import Diverged, Limits, collapsed
 from orchestrator.checkpoints import Checkpoints
+from orchestrator.config import RunConfig
 from orchestrator.snapshot import FRESH, Snapshot, Tensors
 
 
@@ -92,6 +93,24 @@ class Keeper:
                 f"the checkpoint after {snapshot.iterations} iterations could not be written to "
                 f"{checkpoints.where}: {reason}; the run goes on, and the one before is untouched"
             )
+
+
+def keeper_for(
+    config: RunConfig,
+    checkpoints: Checkpoints,
+    say: Callable[[str], None],
+    heard: Callable[[Snapshot], None] | None,
+) -> Keeper:
+    """One that writes as often as the configuration says."""
+    minutes = config.checkpoint.every_minutes
+    return Keeper(
+        checkpoints,
+        iterations=config.checkpoint.every_iterations,
+        seconds=None if minutes is None else 60 * minutes,
+        say=say,
+        heard=heard,
+        limits=config.numerics.limits,
+    )
 
 
 def _not_finite(snapshot: Snapshot, names: Sequence[str]) -> str | None:

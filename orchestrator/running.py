@@ -2,13 +2,11 @@
 
 import contextlib
 import copy
-import dataclasses
 import errno
 import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,23 +16,21 @@ from rich.console import Console
 from fusion.teachers import TeacherCard
 from orchestrator import shipping
 from orchestrator.config import RunConfig
-from orchestrator.engines import Engine
 from orchestrator.environment import git_commit
 from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
 from orchestrator.fusion_run import Run
 from orchestrator.label_spaces import check_classes
 from orchestrator.loading import config_name, load_config, overridden_config
-from orchestrator.local import LocalEngine
 from orchestrator.lock import locked
 from orchestrator.method_check import check_method
 from orchestrator.progress import Display
-from orchestrator.recording import STUDENT, Reported
+from orchestrator.recording import STUDENT
 from orchestrator.recovering import is_storage, recovered
 from orchestrator.run_folder import finished_summary, make_run_folder, write_text
 from orchestrator.run_parts import FusionResult, Inputs
 from orchestrator.secrets import redact
-from orchestrator.stopping import Stopping
 from orchestrator.storage import Storage, open_storage
+from orchestrator.surroundings import Surroundings, alone
 from orchestrator.teachers import (
     check_data,
     lessons,
@@ -50,19 +46,6 @@ from orchestrator.waiting import ActorLost
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A disk or a quota is full."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What a run gets that is part of something larger."""
-
-    engine: Callable[[RunConfig, Callable[[str], None]], AbstractContextManager[Engine]]
-    """Instead of one on a cluster of its own; takes who hears what a person should know."""
-    tags: Mapping[str, str]
-    """For its run in MLflow."""
-    reported: Reported
-    """Hears of each epoch; KeyboardInterrupt stops the run."""
-    stopping: Stopping
 
 
 def fuse(
@@ -131,7 +114,7 @@ def _started(
     """Check everything that can be wrong with the input, then make the folder and start the engine and
     MLflow."""
     started = time.monotonic()
-    around = surroundings or _alone()
+    around = surroundings or alone()
     command = "dfmf pretrain" if pretrain_only else "dfmf fuse"
     config, default_name = resolve(_own_config(resume) if run is None else run, overrides)
     config = with_versions(config)
@@ -232,24 +215,6 @@ def _storage(config: RunConfig, folder: Path, resumed: bool) -> Storage:
     if taken:
         raise UserError(f"checkpoint.to: {storage.where} holds the checkpoints of another run")
     return storage
-
-
-def _alone() -> Surroundings:
-    def ignore(_epoch: int, _metrics: Mapping[str, float]) -> None:
-        """Nobody listens."""
-
-    return Surroundings(engine=_open_engine, tags={}, reported=ignore, stopping=Stopping())
-
-
-@contextlib.contextmanager
-def _open_engine(config: RunConfig, say: Callable[[str], None]) -> Iterator[Engine]:
-    if config.engine.mode == "local":
-        yield LocalEngine(config.engine.threads)
-    else:
-        from orchestrator.distributed import ray_engine  # Imports Ray, which takes a second.
-
-        with ray_engine(config.engine, config.num_parties, say) as engine:
-            yield engine
 
 
 def _shipper(

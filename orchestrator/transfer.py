@@ -11,11 +11,11 @@ from fusion.bank import ImageBank
 from fusion.data.labelled import DataError, LabelledImages
 from fusion.data.unlabelled import read_images
 from fusion.evaluation import logits_of
-from fusion.method import Transferring
 from fusion.seeding import random_stream
 from fusion.state import take_state
 from fusion.teachers import Teacher
 from fusion.transfer_set import Chosen, choose, dealt, embeddings, hausdorff, noise_images
+from fusion.transferring import Transferring
 from orchestrator.config import RunConfig
 from orchestrator.errors import user_error
 from orchestrator.keeper import Keeper

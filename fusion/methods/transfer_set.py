@@ -4,8 +4,9 @@ the teachers see in them (Nayak, Mopuri, Chakraborty, WACV 2021)."""
 import dataclasses
 from typing import ClassVar, Literal
 
-from fusion.method import NAME, Transferring
+from fusion.method import NAME
 from fusion.settings import setting
+from fusion.transferring import Transferring
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
-from orchestrator.checkpoints import check_identity
 from orchestrator.cluster import cluster
 from orchestrator.config import RunConfig
 from orchestrator.dry_run import subject
 from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
+from orchestrator.identity import check_identity
 from orchestrator.loading import config_name, dump_config, load_config
 from orchestrator.lock import InUse, locked
 from orchestrator.progress import Display

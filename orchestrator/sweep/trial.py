@@ -21,9 +21,10 @@ from orchestrator.errors import Interrupted, RunFailed, UserError
 from orchestrator.local import LocalEngine
 from orchestrator.lock import InUse, locked
 from orchestrator.run_folder import finished_summary, write_text
-from orchestrator.running import Surroundings, fuse
+from orchestrator.running import fuse
 from orchestrator.secrets import redact
 from orchestrator.stopping import Stopping
+from orchestrator.surroundings import Surroundings
 from orchestrator.sweep import population
 from orchestrator.sweep.points import Point, of_config
 from orchestrator.sweep.study import TRIALS, Study

@@ -163,14 +163,14 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(digits: Path, tmp_path: 
     method = {"images": 200, "balanced": False}
     whole = run(tmp_path / "runs", [str(digits)], method, "name=whole")
 
-    from orchestrator.running import Surroundings, _open_engine
     from orchestrator.stopping import Stopping
+    from orchestrator.surroundings import Surroundings, open_engine
 
     def stop(epoch: int, _: object) -> None:
         if epoch == 1:
             raise KeyboardInterrupt
 
-    around = Surroundings(engine=_open_engine, tags={}, reported=stop, stopping=Stopping())
+    around = Surroundings(engine=open_engine, tags={}, reported=stop, stopping=Stopping())
     config = whole / "config.yaml"
     changes = ("name=stopped", "checkpoint.every_iterations=1")
     with pytest.raises(Interrupted):
