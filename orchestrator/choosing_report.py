@@ -6,6 +6,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.ranking import Record, choose, mean_ranks, seed_ranks
 
@@ -34,7 +35,7 @@ def runs_table(records: Sequence[Record], by: str, accuracies: Sequence[float] |
         cells = [one.folder.name, str(one.seed), _SECTION.sub("", one.configuration)]
         cells += [f"{ranks[index]:.2f}", *(_number(one.criteria[name]) for name in names)]
         cells += [f"{accuracies[index]:.2f}"] if accuracies is not None else []
-        table.add_row(*cells, style="bold" if one.configuration == chosen else None)
+        table.add_row(*map(Text, cells), style="bold" if one.configuration == chosen else None)
     return table
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.comparison.compared import Comparison, Row
 from orchestrator.comparison.statistics import Difference, Spread
@@ -22,7 +23,7 @@ def comparison_table(comparison: Comparison) -> Table:
     _, rows = table_text(comparison)
     for row, cells in zip(comparison.rows, rows, strict=True):
         style = "bold" if row.group is comparison.reference else None
-        table.add_row(*cells, style=style)
+        table.add_row(*map(Text, cells), style=style)
     return table
 
 
@@ -32,7 +33,7 @@ def left_out_table(comparison: Comparison) -> Table:
     for name in ("left out", "is", "because"):
         table.add_column(name)
     for run in comparison.left_out:
-        table.add_row(run.name, run.status, run.reason or DASH)
+        table.add_row(*map(Text, (run.name, run.status, run.reason or DASH)))
     return table
 
 
