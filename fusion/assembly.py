@@ -17,7 +17,8 @@ from fusion.party import Party
 from fusion.schedule import Optimisation, Schedule
 from fusion.seeding import derive_seed, seeded_initialisation
 from fusion.student import Student
-from fusion.synthesisers import Means, build_synthesiser
+from fusion.synthesiser import Means
+from fusion.synthesisers import build_synthesiser
 from fusion.teachers import Teacher, TeacherCard
 from fusion.vid import Vid
 

@@ -10,12 +10,10 @@ from torch.optim import Optimizer
 
 from fusion.augmentation import crop_boxes, padded_crop, resized_crop
 from fusion.bank import ImageBank
-from fusion.compute import Compute
-from fusion.generator import Generator, GeneratorSettings
+from fusion.generator import Generator
 from fusion.inversion import Banked, Smallest, drawn_seed, start_afresh
 from fusion.networks import Classifier, ImageSpec
-from fusion.schedule import Optimisation
-from fusion.synthesiser import Examine, Minimise
+from fusion.synthesiser import Examine, Means, Minimise
 
 SMALLEST_AREA = 0.25
 """Share of an image that its local view shows at least."""
@@ -41,39 +39,35 @@ class ContrastiveInversion(Banked):
         self,
         bank: ImageBank,
         spec: ImageSpec,
+        means: Means,
         *,
         teacher: Classifier,
         head: ProjectionHead,
         generator: Generator,
-        settings: GeneratorSettings,
         steps: int,
         contrasted: int,
-        batch_size: int,
-        optimisation: Optimisation,
-        compute: Compute,
-        device: torch.device,
     ) -> None:
         """`bank` has room for the features of two views, [2, channels]; of its images up to `contrasted` are
         told apart in an update."""
-        super().__init__(bank, spec, batch_size, device)
-        self._teacher, self._settings, self._steps, self._contrasted = teacher, settings, steps, contrasted
-        self._optimisation, self._compute = optimisation, compute
+        super().__init__(bank, spec, means)
+        self._teacher, self._steps, self._contrasted = teacher, steps, contrasted
         self.head, self._generator = head, generator
         for module in (head, generator):
-            compute.place(module, device)
-        self._head_optimiser = torch.optim.Adam(head.parameters(), lr=optimisation.generator_lr, fused=True)
+            means.compute.place(module, means.device)
+        rate = means.optimisation.generator_lr
+        self._head_optimiser = torch.optim.Adam(head.parameters(), lr=rate, fused=True)
 
     def update(self, stream: torch.Generator, examine: Examine, minimise: Minimise) -> None:
         """One inversion, of which the bank keeps the images with the smallest objective."""
-        start_afresh(self._generator, self._settings, self._spec, drawn_seed(stream))
+        start_afresh(self._generator, self._means.generator, self._spec, drawn_seed(stream))
         self._generator.train()
-        shape = (self._batch_size, self._settings.latent_dim)
+        shape = (self._batch_size, self._means.generator.latent_dim)
         noise = nn.Parameter(torch.randn(shape, generator=stream, device=self._device))
         labels = self.draw_labels(stream)
-        optimiser = self._optimisation.generator([*self._generator.parameters(), noise])
+        optimiser = self._means.optimisation.generator([*self._generator.parameters(), noise])
         best = Smallest()
         for _ in range(self._steps):
-            with self._compute.autocast(self._device):
+            with self._means.compute.autocast(self._device):
                 images = self._generator(noise)
             said = examine(padded_crop(images, self._spec.size // 8, stream))
             assert said.teacher_features is not None
@@ -97,14 +91,14 @@ class ContrastiveInversion(Banked):
         """Of a part of each image, enlarged and perhaps mirrored: [batch, channels]."""
         boxes = crop_boxes(len(images), self._spec.size, SMALLEST_AREA, stream)
         flips = torch.rand(len(images), generator=stream, device=self._device) < 0.5
-        with self._compute.autocast(self._device):
+        with self._means.compute.autocast(self._device):
             return _pooled(self._teacher(resized_crop(images, boxes, flips)).features)
 
     def _embed(self, features: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
         """Both views of the batch, then of images from the bank: [batch + others, width] each."""
         earlier = self.bank.features[self.bank.draw(self._contrasted, stream)].float()
         both = torch.cat([features, earlier])
-        with self._compute.autocast(self._device):
+        with self._means.compute.autocast(self._device):
             local, whole = self.head(both.flatten(0, 1)).unflatten(0, both.shape[:2]).unbind(1)
         return local, whole
 

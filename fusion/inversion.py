@@ -11,7 +11,7 @@ from fusion.bank import ImageBank
 from fusion.generator import Generator, GeneratorSettings
 from fusion.networks import ImageSpec
 from fusion.seeding import seeded_initialisation
-from fusion.synthesiser import Examine, Minimise
+from fusion.synthesiser import Examine, Means, Minimise
 
 
 class Smallest:
@@ -47,9 +47,10 @@ def drawn_seed(stream: torch.Generator) -> int:
 class Banked:
     """The part of a synthesiser that hands out images: from a bank that inversions fill."""
 
-    def __init__(self, bank: ImageBank, spec: ImageSpec, batch_size: int, device: torch.device) -> None:
-        self.bank = bank.to(device)
-        self._spec, self._batch_size, self._device = spec, batch_size, device
+    def __init__(self, bank: ImageBank, spec: ImageSpec, means: Means) -> None:
+        self.bank = bank.to(means.device)
+        self._spec, self._means = spec, means
+        self._batch_size, self._device = means.batch_size, means.device
 
     def sample(self, count: int, stream: torch.Generator) -> Tensor:
         """Images of the bank, each at most once."""
@@ -90,17 +91,16 @@ class PixelInversion(Banked):
         self,
         bank: ImageBank,
         spec: ImageSpec,
+        means: Means,
         *,
         steps: int,
         lr: float,
         jitter: int,
-        batch_size: int,
-        device: torch.device,
     ) -> None:
-        super().__init__(bank, spec, batch_size, device)
+        super().__init__(bank, spec, means)
         self._steps, self._lr, self._jitter = steps, lr, jitter
         self._mean, self._std = (
-            torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (spec.mean, spec.std)
+            torch.tensor(values, device=means.device).view(1, -1, 1, 1) for values in (spec.mean, spec.std)
         )
 
     def update(self, stream: torch.Generator, examine: Examine, minimise: Minimise) -> None:

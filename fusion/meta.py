@@ -11,12 +11,10 @@ from torch.optim import Optimizer
 
 from fusion.augmentation import padded_crop
 from fusion.bank import ImageBank
-from fusion.compute import Compute
-from fusion.generator import Generator, GeneratorSettings
+from fusion.generator import Generator
 from fusion.inversion import Banked, Smallest
 from fusion.networks import ImageSpec
-from fusion.schedule import Optimisation
-from fusion.synthesiser import Examine, Minimise
+from fusion.synthesiser import Examine, Means, Minimise
 
 MetaGradient: TypeAlias = Literal["sum", "difference"]
 """What the start is moved along: the sum of an inversion's gradients, or the way that it went (Reptile)."""
@@ -29,24 +27,20 @@ class MetaInversion(Banked):
         self,
         bank: ImageBank,
         spec: ImageSpec,
+        means: Means,
         *,
         generator: Generator,
-        settings: GeneratorSettings,
         steps: int,
         noise_lr: float,
         meta_gradient: MetaGradient,
-        batch_size: int,
-        optimisation: Optimisation,
-        compute: Compute,
-        device: torch.device,
     ) -> None:
         """The generator's learning rate is `steps` times that of its copies."""
-        super().__init__(bank, spec, batch_size, device)
+        super().__init__(bank, spec, means)
         self.generator, self._copy = generator, copy.deepcopy(generator)
         for module in (generator, self._copy):
-            compute.place(module, device)
-        self._settings, self._steps, self._meta_gradient = settings, steps, meta_gradient
-        self._optimisation, self._compute = optimisation, compute
+            means.compute.place(module, means.device)
+        self._steps, self._meta_gradient = steps, meta_gradient
+        optimisation = means.optimisation
         self._for_noise = dataclasses.replace(optimisation, generator_lr=noise_lr)
         slow = dataclasses.replace(optimisation, generator_lr=optimisation.generator_lr * steps)
         self._meta_optimiser = slow.generator(generator.parameters())
@@ -56,17 +50,17 @@ class MetaInversion(Banked):
         moves."""
         self._copy.load_state_dict(self.generator.state_dict())
         self._copy.train()
-        shape = (self._batch_size, self._settings.latent_dim)
+        shape = (self._batch_size, self._means.generator.latent_dim)
         noise = nn.Parameter(torch.randn(shape, generator=stream, device=self._device))
         labels = self.draw_labels(stream)
         optimisers = (
-            self._optimisation.generator(self._copy.parameters()),
+            self._means.optimisation.generator(self._copy.parameters()),
             self._for_noise.generator([noise]),
         )
         sums = [torch.zeros_like(one) for one in self._copy.parameters()]
         best = Smallest()
         for _ in range(self._steps):
-            with self._compute.autocast(self._device):
+            with self._means.compute.autocast(self._device):
                 images = self._copy(noise)
             said = examine(padded_crop(images, self._spec.size // 8, stream))
             found = minimise(dataclasses.replace(said, labels=labels), *optimisers)

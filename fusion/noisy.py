@@ -13,12 +13,10 @@ from torch import Tensor, nn
 
 from fusion.augmentation import padded_crop
 from fusion.bank import ImageBank
-from fusion.compute import Compute
-from fusion.generator import Generator, GeneratorSettings
+from fusion.generator import Generator
 from fusion.inversion import Banked, Smallest, drawn_seed, start_afresh
 from fusion.networks import ImageSpec
-from fusion.schedule import Optimisation
-from fusion.synthesiser import Examine, Minimise
+from fusion.synthesiser import Examine, Means, Minimise
 
 NoisyLayer: TypeAlias = Literal[
     "linear",
@@ -128,40 +126,36 @@ class NoisyInversion(Banked):
         self,
         bank: ImageBank,
         spec: ImageSpec,
+        means: Means,
         *,
         embeddings: Tensor,
         generator: Generator,
-        settings: GeneratorSettings,
         kind: NoisyLayer,
         steps: int,
         restart_every: int,
-        batch_size: int,
-        optimisation: Optimisation,
-        compute: Compute,
-        device: torch.device,
     ) -> None:
         """`embeddings` are [classes, width], of the teacher's classes in its order; the generator starts
         afresh after every `restart_every` batches."""
-        super().__init__(bank, spec, batch_size, device)
-        compute.place(generator, device)
-        self.embeddings, self.generator = embeddings.float().to(device), generator
-        self._settings, self._kind, self._steps = settings, kind, steps
-        self._restart_every, self._optimisation, self._compute = restart_every, optimisation, compute
+        super().__init__(bank, spec, means)
+        means.compute.place(generator, means.device)
+        self.embeddings, self.generator = embeddings.float().to(means.device), generator
+        self._kind, self._steps, self._restart_every = kind, steps, restart_every
 
     def update(self, stream: torch.Generator, examine: Examine, minimise: Minimise) -> None:
         """One inversion, of which the bank keeps the images with the smallest objective."""
         batches = int(self.bank.count) // self._batch_size
         if batches > 0 and batches % self._restart_every == 0:
-            start_afresh(self.generator, self._settings, self._spec, drawn_seed(stream))
+            start_afresh(self.generator, self._means.generator, self._spec, drawn_seed(stream))
         self.generator.train()
         labels = self.draw_labels(stream)
         classes, width = self.embeddings.shape
         size = min(classes, self._batch_size)
-        noisy = NoisyLayers(self._kind, self._batch_size, size, width, self._settings.latent_dim, stream)
-        optimiser = self._optimisation.generator([*self.generator.parameters(), *noisy.parameters()])
+        latent = self._means.generator.latent_dim
+        noisy = NoisyLayers(self._kind, self._batch_size, size, width, latent, stream)
+        optimiser = self._means.optimisation.generator([*self.generator.parameters(), *noisy.parameters()])
         best = Smallest()
         for _ in range(self._steps):
-            with self._compute.autocast(self._device):
+            with self._means.compute.autocast(self._device):
                 images = self.generator(noisy(self.embeddings[labels]))
             said = examine(padded_crop(images, self._spec.size // 8, stream))
             best.note(minimise(dataclasses.replace(said, labels=labels), optimiser), images)

@@ -1,6 +1,7 @@
 """What a party makes its images with: a generator; or, of methods that invert, a bank of finished images."""
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
@@ -15,6 +16,20 @@ from fusion.schedule import Optimisation
 
 Examine: TypeAlias = Callable[[Tensor], Synthesis]
 """What teacher and critic say of images [batch, channels, size, size]; gradients flow back to these."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Means:
+    """What every synthesiser is made with, whatever the method."""
+
+    generator: GeneratorSettings
+    batch_size: int
+    num_parties: int
+    optimisation: Optimisation
+    taming: float
+    """What learning rates that are a method's own are multiplied with."""
+    compute: Compute
+    device: torch.device
 
 
 class Minimise(Protocol):
@@ -47,39 +62,29 @@ class Synthesiser(Protocol):
 class Generative:
     """A generator that is trained all along: lines 7 and 15 of Algorithm 1, one update a call."""
 
-    def __init__(
-        self,
-        generator: Generator,
-        settings: GeneratorSettings,
-        *,
-        batch_size: int,
-        optimisation: Optimisation,
-        compute: Compute,
-        device: torch.device,
-    ) -> None:
-        compute.place(generator, device)
-        self.generator, self.settings = generator, settings
-        self.optimiser = optimisation.generator(generator.parameters())
-        self._batch_size, self._compute, self._device = batch_size, compute, device
+    def __init__(self, generator: Generator, means: Means) -> None:
+        means.compute.place(generator, means.device)
+        self.generator, self._means = generator, means
+        self.optimiser = means.optimisation.generator(generator.parameters())
 
     def update(self, stream: torch.Generator, examine: Examine, minimise: Minimise) -> None:
         """On one batch of fresh noise."""
         self.generator.train()
-        with self._compute.autocast(self._device):
-            images = self.generator(self._noise(self._batch_size, stream))
+        with self._means.compute.autocast(self._means.device):
+            images = self.generator(self._noise(self._means.batch_size, stream))
         minimise(examine(images), self.optimiser)
 
     @torch.no_grad()
     def sample(self, count: int, stream: torch.Generator) -> Tensor:
         """Images of fresh noise."""
-        self.generator.train(self.settings.sampling == "batch")
-        with self._compute.autocast(self._device):
+        self.generator.train(self._means.generator.sampling == "batch")
+        with self._means.compute.autocast(self._means.device):
             return self.generator(self._noise(count, stream))  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def preview(self, count: int, stream: torch.Generator) -> Tensor:
         """Images of a copy, whose BatchNorm statistics may change."""
-        twin = copy.deepcopy(self.generator).train(self.settings.sampling == "batch")
+        twin = copy.deepcopy(self.generator).train(self._means.generator.sampling == "batch")
         return twin(self._noise(count, stream))  # type: ignore[no-any-return]
 
     def modules(self) -> dict[str, nn.Module]:
@@ -91,4 +96,5 @@ class Generative:
         return {"generator_optimiser": self.optimiser}
 
     def _noise(self, count: int, stream: torch.Generator) -> Tensor:
-        return torch.randn(count, self.settings.latent_dim, generator=stream, device=self._device)
+        shape = (count, self._means.generator.latent_dim)
+        return torch.randn(shape, generator=stream, device=self._means.device)

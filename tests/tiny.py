@@ -7,6 +7,7 @@ import torch
 from fusion.assembly import FusionSettings
 from fusion.augmentation import Augmentation
 from fusion.generator import GeneratorSettings
+from fusion.method import Method
 from fusion.networks import ImageSpec, build_network
 from fusion.schedule import Schedule
 from fusion.seeding import seeded_initialisation
@@ -76,3 +77,9 @@ def tiny_run(**changes: object) -> dict[str, object]:
         "engine": {"mode": "local"},
         **changes,
     }
+
+
+def without_warmup(method: Method, **changes: object) -> FusionSettings:
+    """`settings` of a method that starts with the main phase."""
+    schedule = dataclasses.replace(settings().schedule, warmup_epochs=0)
+    return settings(method=method, schedule=schedule, **changes)

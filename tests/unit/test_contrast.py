@@ -1,7 +1,6 @@
 """CMI's losses, views and inversion: told from the equations, and what a party keeps of it."""
 
 import copy
-import dataclasses
 import math
 
 import pytest
@@ -9,12 +8,12 @@ import torch
 from torch import Tensor
 
 from fusion import algorithm, losses
-from fusion.assembly import FusionSettings, build_party, build_student, student_spec
+from fusion.assembly import build_party, build_student, student_spec
 from fusion.augmentation import padded_crop
 from fusion.contrast import ContrastiveInversion, ProjectionHead
 from fusion.methods import Cmi, CmiGa, Method
 from fusion.party import Party
-from tests.tiny import CPU, SPEC, lively, settings
+from tests.tiny import CPU, SPEC, lively, without_warmup
 
 QUICK = {"inversion_steps": 3, "inversion_every": 1, "bank_images": 30}
 
@@ -23,12 +22,8 @@ def stream(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def of(method: Method) -> FusionSettings:
-    return settings(method=method, schedule=dataclasses.replace(settings().schedule, warmup_epochs=0))
-
-
 def party_of(method: Method) -> Party:
-    return build_party(0, 2, lively(0), of(method), CPU, student_spec([lively(0)]))
+    return build_party(0, 2, lively(0), without_warmup(method), CPU, student_spec([lively(0)]))
 
 
 def maker(party: Party) -> ContrastiveInversion:
@@ -174,7 +169,7 @@ def test_the_critic_of_cmi_is_the_student_and_that_of_cmi_ga_the_assistant() -> 
     choices: list[Method] = [Cmi(**QUICK), CmiGa(**QUICK)]  # type: ignore[arg-type]
     for method in choices:
         roles = {"bank", "head"} | ({"assistant", "vid"} if method.name == "cmi_ga" else set())
-        wanted = of(method)
+        wanted = without_warmup(method)
         spec = student_spec(teachers)
         parties = [build_party(index, 2, one, wanted, CPU, spec) for index, one in enumerate(teachers)]
         student = build_student(teachers, wanted, CPU)

@@ -1,6 +1,5 @@
 """Banks of images and the inversions that fill them, and the losses that only these have."""
 
-import dataclasses
 import math
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fusion import losses
-from fusion.assembly import FusionSettings, build_party, build_student, student_spec
+from fusion.assembly import build_party, build_student, student_spec
 from fusion.bank import ImageBank
 from fusion.batchnorm import BnWatch
 from fusion.methods import AdaptiveDeepInversion, DeepInversion, Method
@@ -21,7 +20,7 @@ from fusion.synthesis import held_out_images
 from orchestrator.errors import UserError
 from orchestrator.finished_runs import FinishedRun
 from orchestrator.loading import parse_config
-from tests.tiny import CPU, SPEC, lively, settings, teacher, tiny_run
+from tests.tiny import CPU, SPEC, lively, teacher, tiny_run, without_warmup
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -33,13 +32,8 @@ def numbered(first: int, count: int) -> Tensor:
     return torch.arange(first, first + count).float().view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
 
 
-def of(method: Method, **changes: object) -> FusionSettings:
-    plan = dataclasses.replace(settings().schedule, warmup_epochs=0)
-    return settings(method=method, schedule=plan, **changes)
-
-
 def party_of(method: Method) -> Party:
-    return build_party(0, 2, lively(0), of(method), CPU)
+    return build_party(0, 2, lively(0), without_warmup(method), CPU)
 
 
 def held(party: Party) -> ImageBank:
@@ -201,8 +195,8 @@ def test_competition_finds_images_of_which_the_student_says_something_else() -> 
             inversion_steps=40, bank_images=12, bn_weight=0, jitter=0, compete_weight=weight
         )
         known = student_spec([lively(0)])
-        party = build_party(0, 1, lively(0), of(method), CPU, known)
-        party.begin_iteration(0, build_student([lively(0)], of(method), CPU).as_critic(0))
+        party = build_party(0, 1, lively(0), without_warmup(method), CPU, known)
+        party.begin_iteration(0, build_student([lively(0)], without_warmup(method), CPU).as_critic(0))
         party.update_generator()
         assert party.critic is not None
         images = held(party).images.float()
@@ -216,7 +210,7 @@ def test_a_rewind_halves_the_learning_rate_of_the_pixels() -> None:
     method = DeepInversion(inversion_steps=1, bank_images=12)
     rates = []
     for rewinds in (0, 2):
-        party = build_party(0, 2, lively(0), of(method, rewinds=rewinds), CPU)
+        party = build_party(0, 2, lively(0), without_warmup(method, rewinds=rewinds), CPU)
         rates.append(party.synthesiser._lr)  # type: ignore[attr-defined]
     assert rates == [0.1, 0.025]
 
@@ -225,7 +219,7 @@ def test_the_images_of_a_finished_party_are_those_of_its_bank() -> None:
     party = party_of(DeepInversion(inversion_steps=1, bank_images=20))
     party.step(0)
     (bank,) = party.modules().values()
-    images = held_out_images([bank.state_dict()], [SPEC], of(DeepInversion()))
+    images = held_out_images([bank.state_dict()], [SPEC], without_warmup(DeepInversion()))
     assert images.shape == (12, 1, 8, 8)
     kept = (held(party).images[:12].float() * 255).round().to(torch.uint8)
     assert torch.equal(images.flatten(1).unique(dim=0), kept.flatten(1).unique(dim=0))

@@ -1,27 +1,22 @@
 """FastDFKD: what a start is moved along, told from the equations, and what stays of a batch."""
 
 import copy
-import dataclasses
 
 import pytest
 import torch
 from torch import Tensor
 
-from fusion.assembly import FusionSettings, build_party, build_student, student_spec
+from fusion.assembly import build_party, build_student, student_spec
 from fusion.meta import MetaGradient, MetaInversion
 from fusion.method import Synthesis
 from fusion.methods import Fast
 from fusion.party import Party
-from tests.tiny import CPU, lively, settings
-
-
-def of(method: Fast) -> FusionSettings:
-    return settings(method=method, schedule=dataclasses.replace(settings().schedule, warmup_epochs=0))
+from tests.tiny import CPU, lively, without_warmup
 
 
 def party_of(method: Fast) -> Party:
-    party = build_party(0, 1, lively(0), of(method), CPU, student_spec([lively(0)]))
-    party.begin_iteration(0, build_student([lively(0)], of(method), CPU).as_critic(0))
+    party = build_party(0, 1, lively(0), without_warmup(method), CPU, student_spec([lively(0)]))
+    party.begin_iteration(0, build_student([lively(0)], without_warmup(method), CPU).as_critic(0))
     return party
 
 
@@ -87,7 +82,7 @@ def test_a_start_that_every_copy_comes_back_to_does_not_move_along_the_way() -> 
 
 def test_each_batch_begins_at_the_start_with_noise_of_its_own() -> None:
     party = party_of(Fast(inversion_steps=2, inversion_every=1, bank_images=30))
-    made, student = maker(party), build_student([lively(0)], of(Fast()), CPU).as_critic(0)
+    made, student = maker(party), build_student([lively(0)], without_warmup(Fast()), CPU).as_critic(0)
     noises: list[Tensor] = []
     starts: list[list[Tensor]] = []
 

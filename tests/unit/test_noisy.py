@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fusion.assembly import FusionSettings, build_party, build_student, student_spec
+from fusion.assembly import build_party, build_student, student_spec
 from fusion.label_spaces import label_space
 from fusion.methods import Nayer
 from fusion.noisy import EmbeddingsError, NoisyInversion, NoisyLayer, NoisyLayers, class_embeddings
@@ -18,20 +18,18 @@ from orchestrator.errors import UserError
 from orchestrator.identity import run_identity
 from orchestrator.loading import parse_config
 from orchestrator.method_check import check_method
-from tests.tiny import CPU, SPEC, lively, settings, teacher, tiny_run
+from tests.tiny import CPU, SPEC, lively, teacher, tiny_run, without_warmup
 
 
 def stream(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def of(method: Nayer) -> FusionSettings:
-    return settings(method=method, schedule=dataclasses.replace(settings().schedule, warmup_epochs=0))
-
-
 def party_of(method: Nayer, teachers: list[Teacher], index: int = 0) -> Party:
-    party = build_party(index, len(teachers), teachers[index], of(method), CPU, student_spec(teachers))
-    student = build_student(teachers, of(method), CPU)
+    party = build_party(
+        index, len(teachers), teachers[index], without_warmup(method), CPU, student_spec(teachers)
+    )
+    student = build_student(teachers, without_warmup(method), CPU)
     party.begin_iteration(0, student.as_critic(0))
     return party
 
@@ -216,7 +214,7 @@ def test_the_generator_learns_on_until_it_starts_afresh_and_noise_is_always_new(
         Nayer(inversion_steps=1, inversion_every=1, bank_images=20, restart_every=2), [lively(0)]
     )
     inner = maker(party).generator
-    student = build_student([lively(0)], of(Nayer()), CPU).as_critic(0)
+    student = build_student([lively(0)], without_warmup(Nayer()), CPU).as_critic(0)
     starts: list[Tensor] = []
     inner.register_forward_pre_hook(lambda *_: starts.append(inner.linear.weight.detach().clone()))
     ends = []
