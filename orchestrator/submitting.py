@@ -48,8 +48,8 @@ def submit(
         if argument != hidden:
             raise UserError(
                 f"{hidden}: holds a secret, and a job's command is no secret; give the nodes "
-                f"MLFLOW_TRACKING_USERNAME "
-                f"and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in their environment"
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in their "
+                "environment"
             )
     from ray.job_submission import JobStatus, JobSubmissionClient
 
