@@ -26,8 +26,7 @@ class Compute(Settings):
     compile: bool = setting(
         False,
         "Compile the networks with torch.compile: minutes at the start, meant for GPUs; on a CPU it needs a "
-        "C++ "
-        "compiler.",
+        "C++ compiler.",
     )
 
     def place(self, module: nn.Module, device: torch.device) -> nn.Module:

@@ -104,8 +104,7 @@ def ray_works(config: RunConfig) -> list[Finding]:
         return [Finding("ray", "problem", says, "install the same versions everywhere; see: imports")]
     says = (
         f"{where} ran a task: {found['nodes']} node{'' if found['nodes'] == 1 else 's'}, {found['cpus']:g} "
-        f"CPUs, {found['gpus']:g} GPUs, "
-        f"Ray {found['ray']} ({time.monotonic() - started:.1f} s)"
+        f"CPUs, {found['gpus']:g} GPUs, Ray {found['ray']} ({time.monotonic() - started:.1f} s)"
     )
     return [Finding("ray", "ok", says), *([dashboard(found["dashboard"])] if address else [])]
 

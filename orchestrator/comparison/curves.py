@@ -59,8 +59,7 @@ def adversarial_plot(comparison: Comparison) -> Plot | None:
             "Eq. (5), unweighted: on the left between each teacher and its generator's critic (of DFMF its "
             "assistant), which trains the generators; on the right between each teacher and the student. "
             "Mean over the parties; line: mean over the seeds; band: ± their sample standard deviation. "
-            "Compare the "
-            "paper's Fig. 4." + of_how_many(comparison)
+            "Compare the paper's Fig. 4." + of_how_many(comparison)
         ),
         header=["between", "group", "epoch", "mean", "sd", "n"],
         rows=[[title, *row] for title, found in panels for row in _rows(found)],
