@@ -34,8 +34,9 @@ class Display:
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._started: dict[str, tuple[float, int]] = {}
+        self._paces: dict[str, _Pace] = {}
         self._next_line = 0.0
+        self._shown: tuple[str, int, str] | None = None
         self.note = ""
 
     def __enter__(self) -> "Display":
@@ -64,16 +65,33 @@ class Display:
             self._bars.update(self._tasks[phase], completed=done, note=self.note)
             return
         now = time.monotonic()
-        if phase not in self._started:
-            self._started[phase] = now, done
+        if phase not in self._paces:
+            self._paces[phase] = _Pace(now, done)
             self._next_line = now + PLAIN_SECONDS
-        since, before = self._started[phase]
-        if now >= self._next_line and before < done < total:
-            self._next_line = now + PLAIN_SECONDS
-            left = (now - since) * (total - done) / (done - before)
-            self.said(
-                f"{phase}: {done}/{total}, about {_duration(left)} left{self.note and ', ' + self.note}"
-            )
+        pace, news = self._paces[phase], (phase, done, self.note)
+        pace.reached(done, now)
+        if now >= self._next_line and news != self._shown and pace.before < done < total:
+            self._next_line, self._shown = now + PLAIN_SECONDS, news
+            left = _duration(pace.left(total, now))
+            self.said(f"{phase}: {done}/{total}, about {left} left{self.note and ', ' + self.note}")
+
+
+class _Pace:
+    """How fast a phase gets on, from what was done when it was first heard of."""
+
+    def __init__(self, now: float, done: int) -> None:
+        self._since, self._at = now, now
+        self.before, self._done = done, done
+
+    def reached(self, done: int, now: float) -> None:
+        """So much is done; what was known already is not news."""
+        if done != self._done:
+            self._done, self._at = done, now
+
+    def left(self, total: int, now: float) -> float:
+        """Seconds that are left, by what has been done since; those since the last of it are over."""
+        whole = (self._at - self._since) * (total - self._done) / (self._done - self.before)
+        return max(0.0, whole - (now - self._at))
 
 
 def _duration(seconds: float) -> str:

@@ -52,6 +52,25 @@ def test_what_was_done_before_says_nothing_of_the_time_left(monkeypatch: pytest.
     ]
 
 
+def test_a_log_has_no_line_that_says_nothing_new_and_time_goes_by_while_nothing_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    out = io.StringIO()
+    with progress.Display(terminal(out, width=100)) as display:
+        for second in range(200):
+            clock[0] = second
+            display.note = "1 running" if second < 150 else "2 running"
+            display.advanced("sweep", second // 60, 4)
+    assert out.getvalue().splitlines() == [
+        "sweep: 1/4, about 3 min 0 s left, 1 running",
+        "sweep: 2/4, about 2 min 0 s left, 1 running",
+        "sweep: 2/4, about 1 min 30 s left, 2 running",
+        "sweep: 3/4, about 1 min 0 s left, 2 running",
+    ]
+
+
 def test_a_terminal_gets_a_bar_with_the_time_left() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=120)
