@@ -7,6 +7,7 @@ empty pipeline counts. `overhead_fraction` is how much more CPU time Ray's proce
 than the sequential loop with one thread does.
 """
 
+import contextlib
 import os
 import statistics
 import time
@@ -43,11 +44,16 @@ class Clock:
 
     def epoch(self, report: EpochReport) -> None:
         """Called after the warm-up too."""
-        processes = _processes()
+        family, workers = [], []
         self.wall.append(time.perf_counter())
-        self.cpu.append(sum(process.cpu_times().user + process.cpu_times().system for process in processes))
-        workers = [process for process in processes if "Worker" in " ".join(process.cmdline()[:1])]
-        self.memory.append(sum(process.memory_full_info().uss for process in workers or processes) / 2**20)
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # It has ended: an actor of an earlier turn.
+                times, memory = process.cpu_times(), process.memory_full_info().uss
+                family.append((times.user + times.system, memory))
+                if "Worker" in " ".join(process.cmdline()[:1]):
+                    workers.append(memory)
+        self.cpu.append(sum(seconds for seconds, _ in family))
+        self.memory.append(sum(workers or (memory for _, memory in family)) / 2**20)
 
 
 def main() -> None:
@@ -118,11 +124,6 @@ def _measure(engine: Engine, job: Job, iterations: int) -> dict[str, float]:
         "cpu_s": (cpu[-1] - cpu[0]) / counted,
         "memory_mib_per_epoch": (memory[-1] - memory[0]) / (len(memory) - 1),
     }
-
-
-def _processes() -> list[psutil.Process]:
-    this = psutil.Process()
-    return [this, *this.children(recursive=True)]
 
 
 if __name__ == "__main__":

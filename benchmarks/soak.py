@@ -7,6 +7,7 @@ Every iteration of every party carries its number and a checksum, which the stud
 it takes each once and in order, or the run fails.
 """
 
+import contextlib
 import os
 import statistics
 import time
@@ -46,14 +47,18 @@ class Gauge:
 
     def epoch(self, report: EpochReport) -> None:
         """Called after the warm-up too."""
-        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-        workers = [one for one in family if "ray::" in " ".join(one.cmdline()[:1]) or one.pid == os.getpid()]
+        memory = files = 0
+        for one in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # It has ended.
+                if "ray::" in " ".join(one.cmdline()[:1]) or one.pid == os.getpid():
+                    memory += one.memory_full_info().uss
+                    files += one.num_fds()
         used, spilled = object_store_mb()
         self.samples.append(
             {
                 "seconds": time.monotonic(),
-                "memory_mb": sum(one.memory_full_info().uss for one in workers) / 2**20,
-                "files": float(sum(one.num_fds() for one in workers)),
+                "memory_mb": memory / 2**20,
+                "files": float(files),
                 "spilled_mb": spilled,
                 "store_mb": used,
             }
