@@ -10,7 +10,7 @@ from rich.text import Text
 
 from orchestrator.ranking import Record, choose, mean_ranks, seed_ranks
 
-SHOWN = ("agreement", "disputed_agreement", "divergence")
+SHOWN = ("agreement", "divergence")
 """In the table of runs; the JSON file has all."""
 _SECTION = re.compile(r"(?<![^ ])[a-z_.]+\.(?=[a-z_]+=)")
 """What a key begins with, such as ``method.``."""
@@ -23,12 +23,13 @@ def runs_table(records: Sequence[Record], by: str, accuracies: Sequence[float] |
     names = list(dict.fromkeys([by, *(f"{exam}/{name}" for name in SHOWN)]))
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("run", "seed", "configuration", "rank"):
-        table.add_column(name, justify="left" if name in ("run", "configuration") else "right")
-    for name in names:
+        if name in ("run", "configuration"):
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
+    for name in [*names, *(["accuracy %"] if accuracies is not None else [])]:
         words = name.replace("/", " ").replace("_", " ").split()
-        table.add_column(" ".join(words), justify="right", min_width=max(map(len, words)))
-    if accuracies is not None:
-        table.add_column("accuracy %", justify="right")
+        table.add_column("\n".join(words), justify="right", no_wrap=True)
     chosen, ranks = choose(records, by), seed_ranks(records, by)
     for index in sorted(range(len(records)), key=lambda index: (records[index].seed, ranks[index])):
         one = records[index]

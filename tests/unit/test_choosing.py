@@ -1,5 +1,6 @@
 """Choosing among tiny runs whose order is known, and what is refused."""
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import Result
+from rich.console import Console
 from safetensors.torch import save_file
 from scipy.stats import rankdata
 from typer.testing import CliRunner
@@ -21,11 +23,12 @@ from fusion.seeding import seeded_initialisation
 from fusion.teachers import Teacher, save_teacher
 from orchestrator import choosing
 from orchestrator.choosing import rank_runs
+from orchestrator.choosing_report import runs_table
 from orchestrator.cli import app
 from orchestrator.errors import UserError
 from orchestrator.finished_runs import read_run
 from orchestrator.loading import dump_config, parse_config
-from orchestrator.ranking import RANKABLE, choose
+from orchestrator.ranking import RANKABLE, Record, choose
 from tests.tiny import SPEC, settings, teacher
 
 
@@ -162,6 +165,24 @@ def test_the_command_with_its_numbers(sweep: Path, tmp_path: Path) -> None:
     assert ranks == list(
         (rankdata([one["criteria"]["common/divergence"] for one in found["runs"][:3]]) - 1) / 2
     )
+
+
+def test_on_a_narrow_terminal_names_are_whole_and_the_accuracy_is_there() -> None:
+    criteria = dict.fromkeys(RANKABLE, 71.234)
+    runs = [
+        Record(folder=Path(f"M_GA-{m_ga}_seed-0"), seed=0, configuration=f"m_ga={m_ga}", criteria=criteria)
+        for m_ga in (5, 10)
+    ]
+    console = Console(width=80, file=io.StringIO())
+    console.print(runs_table(runs, "common/balanced_agreement", [80.12, 81.34]))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    lines = shown.splitlines()
+    rule = next(number for number, line in enumerate(lines) if "\N{BOX DRAWINGS LIGHT HORIZONTAL}" in line)
+    run = slice(lines[rule - 1].index("run"), lines[rule - 1].index("seed"))
+    names = "".join(line[run].strip() for line in lines[rule + 1 :])
+    assert names == "M_GA-5_seed-0M_GA-10_seed-0"
+    assert [line.split()[-1] for line in lines if "=" in line] == ["80.12", "81.34"]
 
 
 def test_the_common_exam_has_an_equal_share_of_every_generator_and_nothing_but_that(

@@ -71,6 +71,14 @@ def test_a_log_has_no_line_that_says_nothing_new_and_time_goes_by_while_nothing_
     ]
 
 
+def test_tables_in_a_log_are_not_cut_to_a_terminals_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert terminal(io.StringIO()).width == 160
+    assert terminal(io.StringIO(), width=100).width == 100
+    monkeypatch.setenv("COLUMNS", "90")
+    assert terminal(io.StringIO()).width == 90
+
+
 def test_a_terminal_gets_a_bar_with_the_time_left() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=120)
