@@ -1,28 +1,48 @@
 """Where a run was made: versions, machine, and the commit of the code."""
 
+import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from fusion.untrusted import one_line
+
+ENVIRONMENT = "environment.json"
 PACKAGES = ("dfmf", "torch", "torchvision", "numpy", "ray", "mlflow", "pydantic", "pyarrow", "safetensors")
 
 
 def environment() -> dict[str, Any]:
-    """As it goes into `environment.json`."""
+    """As it goes into `ENVIRONMENT`."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "processor": _processor(),
+        "processor": processor(),
         "gpus": _gpus(),
         "packages": {name: _version(name) for name in PACKAGES},
         "git_commit": git_commit(),
     }
+
+
+def moved(folder: Path) -> list[str]:
+    """What rounds otherwise now than when the run in `folder` was begun, of which its `ENVIRONMENT` tells;
+    nothing if that file is damaged or lost."""
+    try:
+        then = _rounding(json.loads((folder / ENVIRONMENT).read_bytes()))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return []
+    now = _rounding(environment())
+    return [
+        f"{name}: {one_line(then[name]) or 'none'} at the start, {now[name] or 'none'} now"
+        for name in now
+        if now[name] != then[name]
+    ]
 
 
 def git_commit() -> str | None:
@@ -43,7 +63,8 @@ def git_commit() -> str | None:
     return commit.stdout.strip() or None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, as it calls itself."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -52,6 +73,14 @@ def _processor() -> str:
 
 def _gpus() -> list[str]:
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+def _rounding(about: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "processor": str(about["processor"]),
+        "GPUs": ", ".join(map(str, about["gpus"])),
+        "torch": str(about["packages"]["torch"]),
+    }
 
 
 def _version(name: str) -> str | None:

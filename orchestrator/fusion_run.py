@@ -16,7 +16,7 @@ from orchestrator.card import model_card
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.config import RunConfig
 from orchestrator.engines import Engine, Fused, Job
-from orchestrator.environment import environment
+from orchestrator.environment import ENVIRONMENT, environment, moved
 from orchestrator.errors import RunFailed
 from orchestrator.identity import run_identity
 from orchestrator.keeper import Keeper, keeper_for
@@ -190,7 +190,9 @@ class Run:
     def _begin(self) -> None:
         if not self.inputs.resumed:
             write_text(self.folder / "config.yaml", dump_config(self.config))
-            write_json(self.folder / "environment.json", environment())
+            write_json(self.folder / ENVIRONMENT, environment())
+        for change in moved(self.folder):
+            self.display.said(f"{change}: the result may not have the bits of a run that stayed where it was")
         self.display.said(f"results go to {self.folder}")
 
     def _measure(self, teachers: list[Teacher], gold: Teacher | None) -> References:

@@ -20,6 +20,7 @@ from fusion.teachers import Teacher
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.config import RunConfig
 from orchestrator.engines import Lesson
+from orchestrator.environment import processor
 from orchestrator.errors import UserError
 from orchestrator.lock import InUse, locked_in_turn
 from orchestrator.recording import teacher_hash
@@ -168,7 +169,7 @@ def shared_warm_up(
 
 def _machinery(config: RunConfig) -> dict[str, Any]:
     """What computes: other code, another PyTorch or another device may give other bits."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
     return {
         "threads": config.engine.threads,
         "torch": metadata.version("torch"),

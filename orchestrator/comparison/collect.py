@@ -10,13 +10,14 @@ from fusion.untrusted import one_line
 from orchestrator import journal
 from orchestrator.comparison.files import Summary, SweepFile, Trial, read_model, read_object
 from orchestrator.comparison.records import FINISHED, Run, Sweep
+from orchestrator.environment import ENVIRONMENT
 from orchestrator.errors import user_error
 from orchestrator.loading import load_config
 from orchestrator.secrets import redact
 from orchestrator.tracking import flat
 
 CONFIG, SUMMARY, SWEEP = "config.yaml", "summary.json", "sweep.json"
-ENVIRONMENT, CARD = "environment.json", "student.json"
+CARD = "student.json"
 EXPERIMENT = "mlflow:"
 
 

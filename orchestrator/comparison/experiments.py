@@ -10,8 +10,9 @@ from typing import Any
 
 from fusion.untrusted import one_line
 from orchestrator import journal
-from orchestrator.comparison.collect import CONFIG, ENVIRONMENT, EXPERIMENT, SUMMARY, run_in
+from orchestrator.comparison.collect import CONFIG, EXPERIMENT, SUMMARY, run_in
 from orchestrator.comparison.records import Run
+from orchestrator.environment import ENVIRONMENT
 from orchestrator.errors import UserError, user_error
 from orchestrator.secrets import given_again, redact
 from orchestrator.sections import Tracking

@@ -8,6 +8,7 @@ from typing import Any
 from fusion.untrusted import one_line
 from orchestrator.comparison.files import Summary, TransferSetFile, read_model, read_object
 from orchestrator.comparison.statistics import Spread, spread
+from orchestrator.environment import ENVIRONMENT
 from orchestrator.reproducing.layout import Line, Part
 from orchestrator.run_folder import finished_summary
 from orchestrator.sweep.space import Space
@@ -161,7 +162,7 @@ def _distance(folder: Path) -> list[float]:
 
 def _machine(folder: Path) -> str:
     """What a run was made on, in words."""
-    about: Mapping[str, Any] = read_object(folder / "environment.json")
+    about: Mapping[str, Any] = read_object(folder / ENVIRONMENT)
     gpus = about.get("gpus") or ["no GPU"]
     versions = about.get("packages") or {}
     parts = [f"{about.get('cpus')} CPUs ({about.get('processor')})", ", ".join(map(str, gpus))]

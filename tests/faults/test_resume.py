@@ -225,8 +225,11 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     run = copy_of(killed, tmp_path)
     newest = checkpoints(run)[-1]
     flipped(run / "checkpoints" / newest / "party-0.safetensors")
+    about = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps({**about, "processor": "Another One"}))
     code, output, _ = Driver(tmp_path, "--resume", str(run)).end()
     assert code == 0
+    assert "processor: Another One at the start, " in output
     assert (
         f"{newest} is damaged (party-0.safetensors: its hash does not match); using the one before" in output
     )

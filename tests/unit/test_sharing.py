@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
-from orchestrator import fuse
+from orchestrator import fuse, sharing
 from orchestrator.loading import Tree, parse_config
 from orchestrator.run_parts import FusionResult
 from orchestrator.sharing import claimed, warm_up_key
@@ -72,6 +73,12 @@ def test_without_assistants_no_assistant_decides_the_warm_up(name: str) -> None:
     assert key(method__name=name, assistant="student") == key(method__name=name)
     assert key(method__name=name, student="resnet8") == key(method__name=name)
     assert key(method__name=name, method__tau=1.0) == key(method__name=name)
+
+
+def test_another_processor_has_another_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = key()
+    monkeypatch.setattr(sharing, "processor", lambda: "Another One")
+    assert torch.cuda.is_available() or key() != here
 
 
 def test_methods_share_a_warm_up_where_it_is_the_same() -> None:
