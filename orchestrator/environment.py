@@ -64,11 +64,15 @@ def git_commit() -> str | None:
 
 
 def processor() -> str:
-    """The processor's name, as it calls itself."""
+    """The processor's name as it calls itself, with family, model and stepping where it has them: a virtual
+    machine's name alone can be that of several."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    block = info.read_text(encoding="utf-8").partition("\n\n")[0] if info.exists() else ""
+    about = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())
+    }
+    kind = [f"{key.split()[-1]} {about[key]}" for key in ("cpu family", "model", "stepping") if key in about]
+    return (about.get("model name") or platform.processor()) + (f" ({', '.join(kind)})" if kind else "")
 
 
 def _gpus() -> list[str]:
