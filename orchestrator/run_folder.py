@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UserError
+from orchestrator.lock import LOCK
 
 
 def make_run_folder(output: str, name: str | None, default_name: str) -> Path:
@@ -18,7 +19,7 @@ def make_run_folder(output: str, name: str | None, default_name: str) -> Path:
     folder = Path(output).absolute() / (name or f"{default_name}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.is_dir() and not any(folder.iterdir()):
+        if folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK}:  # A start that was killed.
             return folder
         folder.mkdir()
     except FileExistsError as error:
