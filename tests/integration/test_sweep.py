@@ -4,33 +4,16 @@ import json
 import signal
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from safetensors.torch import load_file
 
 from benchmarks.driver import Driver
 from orchestrator import fuse
+from tests.swept import files, rows, sweep
 from tests.tiny import tiny_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-
-SPACE = {"parameters": {"schedule.m_ga": {"label": "M_GA", "grid": [1, 3]}}, "seeds": 2}
-
-
-def files(folder: Path, space: dict[str, Any] = SPACE, **changes: Any) -> None:
-    (folder / "run.yaml").write_text(yaml.safe_dump(tiny_run(**{"name": "sweep", **changes})))
-    (folder / "space.yaml").write_text(yaml.safe_dump(space))
-
-
-def sweep(folder: Path, *arguments: str) -> Driver:
-    return Driver(folder, "run.yaml", "--space", "space.yaml", *arguments, command="sweep")
-
-
-def rows(folder: Path) -> dict[str, dict[str, Any]]:
-    board = folder / "runs/sweep/sweep.json"
-    return {one["name"]: one for one in json.loads(board.read_text())["trials"]} if board.exists() else {}
 
 
 @pytest.fixture(scope="module")
@@ -125,51 +108,3 @@ def test_ctrl_c_keeps_what_trials_have(tmp_path: Path) -> None:
     assert "to go on: dfmf sweep --resume" in errors
     kept = list((tmp_path / "runs/sweep/trials").glob("*/checkpoints/checkpoint-*/MANIFEST.json"))
     assert kept
-
-
-def test_asha_stops_poor_trials_early(tmp_path: Path) -> None:
-    space = {"parameters": {"optimisation.student_lr": {"grid": [0.05, 0.03, 1e-7, 1e-8]}}, "seeds": 1}
-    files(tmp_path, space, schedule={**tiny_run()["schedule"], "epochs": 8})  # type: ignore[dict-item]
-    driver = sweep(tmp_path, "--scheduler", "asha")
-    code, _, errors = driver.end(seconds=900)
-    assert code == 0, errors
-    states = {one["parameters"]["optimisation.student_lr"]: one["status"] for one in rows(tmp_path).values()}
-    assert set(states.values()) == {"finished", "stopped early"}
-    assert "finished" in (states[0.05], states[0.03])
-    assert states[1e-7] == states[1e-8] == "stopped early"
-
-
-def test_optuna_draws_points_and_gives_each_to_all_seeds_also_after_a_kill(tmp_path: Path) -> None:
-    space = {"parameters": {"method.alpha": {"grid": [0.1], "range": [0.01, 1], "scale": "log"}}, "seeds": 2}
-    files(tmp_path, space)
-    driver = sweep(tmp_path, "--search", "optuna", "--samples", "2")
-    driver.wait_until(lambda: any(one["status"] == "finished" for one in rows(tmp_path).values()))
-    driver.end(signal.SIGKILL)
-    drawn = {name: one["parameters"] for name, one in rows(tmp_path).items()}
-    code, _, errors = Driver(tmp_path, "--resume", str(tmp_path / "runs/sweep"), command="sweep").end(
-        seconds=900
-    )
-    assert code == 0, errors
-    assert {one["status"] for one in rows(tmp_path).values()} == {"finished"}
-    assert {name: one["parameters"] for name, one in rows(tmp_path).items() if name in drawn} == drawn
-    values = [(one["parameters"]["method.alpha"], one["seed"]) for one in rows(tmp_path).values()]
-    assert len(values) == 4
-    assert len({alpha for alpha, _ in values}) == 2
-    assert all(0.01 <= alpha <= 1 for alpha, _ in values)
-
-
-def test_members_of_a_population_go_on_from_each_others_state(tmp_path: Path) -> None:
-    space = {
-        "parameters": {
-            "optimisation.student_lr": {"grid": [0.05, 1e-7], "range": [1e-8, 0.1], "scale": "log"}
-        }
-    }
-    files(tmp_path, space, schedule={**tiny_run()["schedule"], "epochs": 10})  # type: ignore[dict-item]
-    driver = sweep(tmp_path, "--scheduler", "pbt")
-    code, _, errors = driver.end(seconds=900)
-    assert code == 0, errors
-    trials = rows(tmp_path)
-    assert set(trials) == {"member-0", "member-1"}
-    assert {one["status"] for one in trials.values()} == {"finished"}
-    logs = [(tmp_path / f"runs/sweep/trials/{name}.log").read_text() for name in trials]
-    assert any("going on from iteration" in log for log in logs)
