@@ -1,5 +1,6 @@
 """The command line: `dfmf`, or `python -m orchestrator` without installation."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated
@@ -35,8 +36,10 @@ def init(
     with one_line_errors():
         if list_presets:
             for name in presets():
-                comment = [line[2:] for line in preset_text(name).splitlines() if line.startswith("# ")]
-                print(f"{name:<14} {comment[0]}")
+                comment = itertools.takewhile(
+                    lambda line: line.startswith("# "), preset_text(name).splitlines()
+                )
+                print(f"{name:<14} {' '.join(line[2:] for line in comment)}")
             return
         if preset not in presets():
             raise UserError(f"{preset}: unknown preset (known: {', '.join(presets())})")

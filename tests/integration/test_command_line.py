@@ -66,7 +66,8 @@ def test_init_writes_a_valid_commented_file_once(tmp_path: Path) -> None:
         2,
         "mine.yaml: is there already; give another file with --to\n",
     )
-    assert "digits" in dfmf("init", "--list", cwd=tmp_path).stdout
+    listed = dfmf("init", "--list", cwd=tmp_path).stdout.splitlines()
+    assert any(line.startswith("digits-union ") and line.endswith(" CPU cores.") for line in listed)
 
 
 def test_dry_run_shows_everything_and_writes_nothing(tmp_path: Path) -> None:
