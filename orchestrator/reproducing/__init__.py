@@ -2,7 +2,7 @@
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -18,7 +18,7 @@ from orchestrator.reproducing.writing import csv, markdown
 from orchestrator.run_folder import finished_summary, write_text
 from orchestrator.sweep import driving
 from orchestrator.sweep.paths import absolute
-from orchestrator.sweep.space import Space, check_space
+from orchestrator.sweep.space import Parameters, Space, check_space
 from orchestrator.sweep.study import TRIALS, trial_name
 from orchestrator.sweep.wishes import CACHE, Wishes, prepared
 from orchestrator.teachers import read_data
@@ -41,7 +41,7 @@ class Order:
 
     @property
     def command(self) -> list[str]:
-        """That gives the same table."""
+        """That gives the same table, in any folder."""
         options = ["--scale", self.scale, "--seeds", str(self.seeds)]
         options += ["--rows", ",".join(self.rows)] if self.rows else []
         return ["dfmf", "reproduce", self.table, *options, *self.overrides]
@@ -51,10 +51,14 @@ class Order:
 class _Study:
     part: Part
     config: RunConfig
-    space: Space
+    cells: Mapping[str, Parameters]
+    """All that the table has."""
+    lines: Sequence[Line]
+    """All rows that the table has."""
     rows: list[Line]
+    """Those that are to be run."""
     columns: Sequence[Line]
-    seeds: list[int]
+    number_of_seeds: int
 
     @property
     def folder(self) -> Path:
@@ -62,16 +66,30 @@ class _Study:
         return Path(self.config.output) / self.config.name
 
     @property
-    def is_finished(self) -> bool:
-        trials = self.folder / TRIALS
-        return all(
-            finished_summary(trials / trial_name(self.space, values, seed)) is not None
-            for values in self.space.cases.values()
-            for seed in self.seeds
-        )
+    def seeds(self) -> list[int]:
+        return self.space(self.rows).seed_list(self.config.seed)
 
-    def results(self) -> Filled:
-        return filled(self.part, self.folder, self.space, self.rows, self.columns, self.seeds)
+    def space(self, rows: Sequence[Line]) -> Space:
+        names = [case_name(row, column) for row in rows for column in self.columns]
+        cases = {name: self.cells[name] for name in names if name in self.cells}
+        return Space(cases=cases, seeds=self.number_of_seeds)
+
+    def finished(self, rows: Sequence[Line]) -> list[bool]:
+        """Of each run."""
+        space, trials = self.space(rows), self.folder / TRIALS
+        return [
+            finished_summary(trials / trial_name(space, values, seed)) is not None
+            for values in space.cases.values()
+            for seed in self.seeds
+        ]
+
+    @property
+    def shown(self) -> list[Line]:
+        """What is to be run, and what was begun by another order."""
+        return [row for row in self.lines if row in self.rows or any(self.finished([row]))]
+
+    def results(self, rows: Sequence[Line]) -> Filled:
+        return filled(self.part, self.folder, self.space(rows), rows, self.columns, self.seeds)
 
 
 def reproduce(order: Order, console: Console | None = None) -> Path:
@@ -89,7 +107,7 @@ def reproduce(order: Order, console: Console | None = None) -> Path:
     folder = studies[0].folder.parent
     try:
         for study in studies:
-            if not study.is_finished:
+            if not all(study.finished(study.rows)):
                 _run(study, order, console)
     finally:
         if any(study.folder.exists() for study in studies):
@@ -101,20 +119,23 @@ def _run(study: _Study, order: Order, console: Console) -> None:
     wishes = Wishes(space=order.table, seeds=order.seeds, concurrent=order.concurrent)
     name = study.config.name or order.table
     try:
-        driving.run_space(study.config, study.space, wishes, name, console, again=True)
+        driving.run_space(study.config, study.space(study.rows), wishes, name, console, again=True)
     except Interrupted as error:  # The sweep's own words know nothing of the table.
         table = study.folder.parent / "table.md"
         raise type(error)(
             f"stopped; what is finished is in {table}; to go on: {shlex.join(order.command)}"
         ) from error
     except RunFailed as error:
-        if not any(cell.spreads for cell in study.results().cells.values()):
+        if not any(study.finished(study.rows)):
             raise RunFailed(f"{error}; or, for the whole table: {shlex.join(order.command)}") from error
 
 
 def _write(order: Order, folder: Path, studies: Sequence[_Study]) -> None:
-    parts = [study.results() for study in studies]
+    parts = [study.results(study.shown) for study in studies]
     configs = {study.part.name: study.config for study in studies}
+    if order.rows is not None:
+        shown = dict.fromkeys(row.key for study in studies for row in study.shown)
+        order = dataclasses.replace(order, rows=tuple(shown))
     title = f"{TABLES[order.table].title} (scale {order.scale})"
     write_text(folder / "table.md", markdown(title, parts, configs, studies[0].seeds, order.command))
     write_text(folder / "table.csv", csv(parts))
@@ -132,20 +153,26 @@ def _studies(order: Order) -> list[_Study]:
     known = dict.fromkeys(row.key for some in rows for row in some)
     if unknown := [key for key in order.rows or () if key not in known]:
         raise user_error(f"--rows: there is no {unknown[0]!r} (known: {', '.join(known)})")
-    chosen = [[row for row in some if order.rows is None or row.key in order.rows] for some in rows]
-    return [_study(order, *one, some) for one, some in zip(placed, chosen, strict=True) if some]
+    studies = [_study(order, *one, some) for one, some in zip(placed, rows, strict=True)]
+    return [study for study in studies if study.rows]
 
 
-def _study(order: Order, part: Part, config: RunConfig, rows: list[Line]) -> _Study:
+def _study(order: Order, part: Part, config: RunConfig, lines: Sequence[Line]) -> _Study:
     table = TABLES[order.table]
     columns = table.columns(config)
-    cells = {case_name(row, column): table.cell(row, column) for row in rows for column in columns}
-    cases = {name: values for name, values in cells.items() if values is not None}
-    space = Space(cases=cases, seeds=order.seeds)
-    check_space(space, prepared(config), order.table)
-    seeds = space.seed_list(config.seed)
-    part = dataclasses.replace(part, note=table.note(config))
-    return _Study(part=part, config=config, space=space, rows=rows, columns=columns, seeds=seeds)
+    cells = {case_name(row, column): table.cell(row, column) for row in lines for column in columns}
+    study = _Study(
+        part=dataclasses.replace(part, note=table.note(config)),
+        config=config,
+        cells={name: values for name, values in cells.items() if values is not None},
+        lines=lines,
+        rows=[row for row in lines if order.rows is None or row.key in order.rows],
+        columns=columns,
+        number_of_seeds=order.seeds,
+    )
+    if study.rows:
+        check_space(study.space(study.rows), prepared(config), order.table)
+    return study
 
 
 def _placed(order: Order, part: Part) -> RunConfig:

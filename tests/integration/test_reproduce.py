@@ -23,7 +23,7 @@ def test_a_table_that_is_stopped_goes_on_and_runs_nothing_twice(tmp_path: Path) 
     )
     over = {path: path.stat().st_mtime_ns for path in folder.glob("digits/trials/*/MODEL_CARD.md")}
     assert 0 < len(over) < 4
-    assert "the same command goes on" in (folder / "table.md").read_text()
+    assert "the command above goes on" in (folder / "table.md").read_text()
 
     code, output, errors = Driver(tmp_path, *arguments, command="reproduce").end(seconds=900)
     assert code == 0, errors

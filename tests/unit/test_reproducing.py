@@ -41,7 +41,7 @@ def test_a_table_is_run_goes_on_after_a_stop_and_is_written_beside_the_published
     with pytest.raises(Interrupted):
         reproduce(asked, quiet)
     folder = tmp_path / "dfmf-2-digits"
-    assert "1 runs are still to do; the same command goes on." in (folder / "table.md").read_text()
+    assert "1 runs are still to do; the command above goes on." in (folder / "table.md").read_text()
     trials = folder / "digits" / "trials"
     over = {path: path.stat().st_mtime_ns for path in trials.glob("*/summary.json")}
     assert sorted(path.parent.name for path in over) == [
@@ -89,6 +89,14 @@ def test_a_table_is_run_goes_on_after_a_stop_and_is_written_beside_the_published
     assert "still to do" not in page
     # Teachers are those of a split, whatever the method; so are generators after a warm-up of one length.
     assert len(list((tmp_path / "cache" / "teachers").iterdir())) == 2
+
+    # What was finished stays in the table when other rows are asked for.
+    with pytest.raises(Interrupted):
+        reproduce(order(tmp_path, rows=("zskt",)), quiet)
+    page = (folder / "table.md").read_text()
+    assert row in page.splitlines()
+    assert "dfmf reproduce dfmf-2 --scale digits --seeds 1 --rows dfmf,dfq_no_adv,zskt" in page
+    assert "2 runs are still to do; the command above goes on." in page
 
 
 def test_a_table_of_other_settings_is_not_gone_on_with(
