@@ -15,7 +15,7 @@ from orchestrator.lock import locked
 from orchestrator.run_folder import finished_summary
 from orchestrator.secrets import given_again, redact
 from orchestrator.sending import NOTE, Note, Sender, read_note, write_note
-from orchestrator.tracking import QUICK, MlflowRun, errors, first_line, made_in_turn
+from orchestrator.tracking import QUICK, MlflowRun, errors, first_line, made_in_turn, unreachable
 
 RETRY_SECONDS = 5.0
 LAST_TRY_SECONDS = 10.0
@@ -148,7 +148,7 @@ def start(
             run = MlflowRun(uri)
             run_id = run.create(experiment, folder.parent / "mlartifacts", folder.name, params, tags)
     except errors() as error:
-        raise UserError(f"tracking.uri: cannot reach {redact(uri)} ({first_line(error)})") from error
+        raise UserError(f"tracking.uri: {unreachable(uri, error)}") from error
     note = Note(uri=redact(uri), run_id=run_id, register_as=register_as)
     write_note(folder, note)
     return Shipper(folder, note, run, say)
@@ -170,7 +170,7 @@ def resume(folder: Path, uri: str, say: Callable[[str], None], register_as: str 
     try:
         run = MlflowRun(uri, note.run_id)
     except errors() as error:
-        raise UserError(f"tracking.uri: cannot reach {note.uri} ({first_line(error)})") from error
+        raise UserError(f"tracking.uri: {unreachable(note.uri, error)}") from error
     with contextlib.suppress(*errors()):
         run.set_status("RUNNING")
     return Shipper(folder, note, run, say, doubt=True)
@@ -221,7 +221,7 @@ def _send_all(folder: Path, note: Note) -> int:
         sender.doubt()
         sender.send()
     except errors() as error:
-        raise UserError(f"cannot reach {note.uri} ({first_line(error)})") from error
+        raise UserError(unreachable(note.uri, error)) from error
     finally:
         write_note(folder, note)
     return len(journal.read_epochs(folder)) - before

@@ -28,6 +28,7 @@ MAX_PARAM_LENGTH = 500
 MAX_METRICS = 1000
 MAX_PARAMS = 100
 THUMBNAIL = (256, 256)
+OTHER_SCHEMA = re.compile(r"database schema (\(found version \w+, but expected \w+\))")
 
 
 def tracking_uri(tracking: Tracking, output: Path) -> str:
@@ -176,6 +177,20 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             result[f"{prefix}{key}"] = value
     return result
+
+
+def unreachable(uri: str, error: Exception) -> str:
+    """Why there is nothing to be had from the store at `uri`."""
+    return other_schema(uri, error) or f"cannot reach {redact(uri)} ({first_line(error)})"
+
+
+def other_schema(uri: str, error: Exception) -> str | None:
+    """What to do about a database that another MLflow made; None if `error` is something else."""
+    versions = OTHER_SCHEMA.search(str(error))
+    return versions and (
+        f"{redact(uri)} has another schema than the MLflow here {versions[1]}; use the MLflow that wrote it, "
+        "or, if the store is the older one, `mlflow db upgrade`"
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +15,11 @@ from orchestrator.environment import ENVIRONMENT
 from orchestrator.errors import UserError, user_error
 from orchestrator.secrets import given_again, redact
 from orchestrator.sections import Tracking
-from orchestrator.tracking import QUICK, errors, first_line, tracking_uri
+from orchestrator.tracking import QUICK, errors, first_line, other_schema, tracking_uri
 
 NEEDED = (CONFIG, SUMMARY)
 ARTIFACTS = (*NEEDED, ENVIRONMENT, journal.TABLE)
 PARENT = "mlflow.parentRunId"
-OTHER_SCHEMA = re.compile(r"database schema (\(found version \w+, but expected \w+\))")
 
 
 def experiment_runs(experiment: str, uri: str | None) -> list[Run]:
@@ -106,14 +104,5 @@ def _told_in_one_line(store: str) -> Iterator[None]:
     try:
         yield
     except errors() as error:
-        raise user_error(f"{redact(store)}: {_problem(error)}") from error
-
-
-def _problem(error: Exception) -> str:
-    other = OTHER_SCHEMA.search(str(error))
-    if other is None:
-        return f"cannot read the tracking store ({first_line(error)})"
-    return (
-        f"the tracking store has another schema than the MLflow here {other[1]}; use the MLflow that wrote "
-        "it, or, if the store is the older one, `mlflow db upgrade`"
-    )
+        otherwise = f"{redact(store)}: cannot read the tracking store ({first_line(error)})"
+        raise user_error(other_schema(store, error) or otherwise) from error

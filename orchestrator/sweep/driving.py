@@ -196,12 +196,12 @@ def _placed(study: Study, config: RunConfig, concurrent: int | None, total: int)
 def _begun(study: Study, config: RunConfig, display: Display) -> Study:
     """The folder with what has to be known to go on; what is left of an earlier start goes."""
     folder = study.folder
-    if not (folder / "config.yaml").exists():
-        write_text(folder / "config.yaml", dump_config(absolute(config)))
     if study.parent is None:
         study = dataclasses.replace(study, parent=tracking.start(study, config))
     else:
         tracking.resume(study)
+    if not (folder / "config.yaml").exists():
+        write_text(folder / "config.yaml", dump_config(absolute(config)))
     (folder / STOP).unlink(missing_ok=True)
     for error in (folder / TRIALS).glob(f"*{ERROR}"):
         error.unlink()

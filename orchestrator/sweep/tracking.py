@@ -13,7 +13,7 @@ from orchestrator.shipping import be_quick
 from orchestrator.sweep.board import SWEEP, Board
 from orchestrator.sweep.reporting import REPORT
 from orchestrator.sweep.study import Study
-from orchestrator.tracking import MlflowRun, errors, first_line, flat, made_in_turn
+from orchestrator.tracking import MlflowRun, errors, first_line, flat, made_in_turn, unreachable
 
 
 def start(study: Study, config: RunConfig) -> str | None:
@@ -46,7 +46,7 @@ def start(study: Study, config: RunConfig) -> str | None:
                 config.tracking.experiment, artifacts, study.folder.name, params, tags
             )
     except errors() as error:
-        raise UserError(f"tracking.uri: cannot reach {redact(uri)} ({first_line(error)})") from error
+        raise UserError(f"tracking.uri: {unreachable(uri, error)}") from error
 
 
 def resume(study: Study) -> None:

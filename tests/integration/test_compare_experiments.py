@@ -1,6 +1,5 @@
 """Runs that MLflow keeps are compared as those in folders are."""
 
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from orchestrator.comparison import as_json, collect, compare
 from orchestrator.sending import ARTIFACTS
 from orchestrator.tracking import MlflowRun
 from tests.fused import write_run
+from tests.tracked import other_schema
 
 EXPERIMENT = "fusions & <b>more</b>"
 
@@ -84,11 +84,7 @@ def test_damage_is_told_with_the_run_and_not_with_a_temporary_file(store: str, t
 
 
 def test_a_store_of_another_schema_is_a_line(store: str, tmp_path: Path) -> None:
-    copy = tmp_path / "newer.db"
-    copy.write_bytes(Path(store.removeprefix("sqlite:///")).read_bytes())
-    with sqlite3.connect(copy) as connection:
-        connection.execute("update alembic_version set version_num = 'fedcba987654'")
-    connection.close()
+    copy = other_schema(Path(store.removeprefix("sqlite:///")), tmp_path)
     line = refuse(f"mlflow:{EXPERIMENT}", f"sqlite:///{copy}")
     assert "another schema than the MLflow here (found version fedcba987654, but expected" in line
 

@@ -24,6 +24,7 @@ from orchestrator.cli import app
 from orchestrator.evaluating import load_config
 from orchestrator.run_parts import FusionResult
 from tests.tiny import SPEC, teacher, tiny_run
+from tests.tracked import other_schema
 
 
 @pytest.fixture(scope="module")
@@ -332,3 +333,11 @@ def test_data_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_an_unreachable_tracking_server_is_said_before_work_starts(tmp_path: Path) -> None:
     message = refused(tmp_path, tracking={"uri": "http://127.0.0.1:9"})
     assert message.startswith("tracking.uri: cannot reach http://127.0.0.1:9")
+
+
+def test_a_store_of_another_schema_is_said_before_work_starts(tmp_path: Path, finished: FusionResult) -> None:
+    copy = other_schema(finished.folder.parent / "mlflow.db", tmp_path)
+    message = refused(tmp_path, tracking={"uri": f"sqlite:///{copy}"})
+    assert message.startswith(
+        f"tracking.uri: sqlite:///{copy} has another schema than the MLflow here (found"
+    )

@@ -12,6 +12,7 @@ from benchmarks.driver import Driver
 from orchestrator import fuse
 from tests.swept import files, rows, sweep
 from tests.tiny import tiny_run
+from tests.tracked import other_schema
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -78,6 +79,16 @@ def test_mlflow_has_the_sweep_and_under_it_every_trial(finished: Path) -> None:
     assert len(children) == 4
     assert {value for (value,) in swept} == {"1", "3"}
     assert {run for (run,) in epochs} <= {run for (run,) in children}
+
+
+def test_a_store_of_another_schema_is_a_line_and_leaves_nothing(finished: Path, tmp_path: Path) -> None:
+    copy = other_schema(finished / "runs/mlflow.db", tmp_path)
+    files(tmp_path, tracking={"uri": f"sqlite:///{copy}"})
+    code, _, errors = sweep(tmp_path).end()
+    assert code == 2
+    assert errors.startswith(f"tracking.uri: sqlite:///{copy} has another schema than the MLflow here (found")
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "runs/sweep").exists()
 
 
 def test_a_sweep_whose_driver_is_killed_goes_on_and_runs_nothing_twice(tmp_path: Path) -> None:
