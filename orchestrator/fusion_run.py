@@ -191,8 +191,11 @@ class Run:
         if not self.inputs.resumed:
             write_text(self.folder / "config.yaml", dump_config(self.config))
             write_json(self.folder / ENVIRONMENT, environment())
-        for change in moved(self.folder):
-            self.display.said(f"{change}: the result may not have the bits of a run that stayed where it was")
+        else:
+            for change in moved(self.folder):
+                self.display.said(
+                    f"{change}: the result may not have the bits of a run that stayed where it was"
+                )
         self.display.said(f"results go to {self.folder}")
 
     def _measure(self, teachers: list[Teacher], gold: Teacher | None) -> References:

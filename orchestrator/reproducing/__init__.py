@@ -88,7 +88,8 @@ class _Study:
         """What is to be run, and what was begun by another order."""
         return [row for row in self.lines if row in self.rows or any(self.finished([row]))]
 
-    def results(self, rows: Sequence[Line]) -> Filled:
+    def results(self) -> Filled:
+        rows = self.shown
         return filled(self.part, self.folder, self.space(rows), rows, self.columns, self.seeds)
 
 
@@ -131,7 +132,7 @@ def _run(study: _Study, order: Order, console: Console) -> None:
 
 
 def _write(order: Order, folder: Path, studies: Sequence[_Study]) -> None:
-    parts = [study.results(study.shown) for study in studies]
+    parts = [study.results() for study in studies]
     configs = {study.part.name: study.config for study in studies}
     if order.rows is not None:
         shown = dict.fromkeys(row.key for study in studies for row in study.shown)
