@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.checkpoints import UNREADABLE, Damaged, carried_files, in_words
+from orchestrator.environment import ENVIRONMENT
 from orchestrator.errors import UserError
 from orchestrator.journal import JOURNAL
 from orchestrator.loading import overridden_config
@@ -20,7 +21,7 @@ from orchestrator.transfer import FILE
 from orchestrator.yaml_text import parse_yaml
 
 CONFIG = "config.yaml"
-FILES = (CONFIG, "environment.json", FILE, CANARIES, JOURNAL, NOTE, "teachers/*.*")
+FILES = (CONFIG, ENVIRONMENT, FILE, CANARIES, JOURNAL, NOTE, "teachers/*.*")
 """What a run that goes on reads or adds to. Pictures, and the student of the last epoch, are not needed."""
 _PATH = re.compile(r"(\w[\w.-]*)/((teachers/)?\w[\w.-]*\.(yaml|json|jsonl|safetensors))", re.ASCII)
 

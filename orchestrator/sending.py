@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 from PIL import Image
 
 from orchestrator import journal
+from orchestrator.environment import ENVIRONMENT
 from orchestrator.errors import UserError
 from orchestrator.recording import flat_summary
 from orchestrator.run_folder import write_json
@@ -20,7 +21,7 @@ ARTIFACTS = (
     "config.yaml",
     "summary.json",
     "MODEL_CARD.md",
-    "environment.json",
+    ENVIRONMENT,
     journal.TABLE,
     "plots",
     "teachers",
