@@ -19,6 +19,12 @@ def reproduce(
     rows: Annotated[
         str | None, typer.Option(help="Only these rows, such as dfmf,dfq.", show_default=False)
     ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Only these columns, such as r3.", show_default=False)
+    ] = None,
+    parts: Annotated[
+        str | None, typer.Option(help="Only these parts, such as 4-parties.", show_default=False)
+    ] = None,
     concurrent: Annotated[
         int | None, typer.Option(min=1, help="Runs at once; by default as many as fit.", show_default=False)
     ] = None,
@@ -43,10 +49,16 @@ def reproduce(
             table=table,
             scale=cast(Scale, scale),
             seeds=seeds,
-            rows=None if rows is None else tuple(rows.split(",")),
+            rows=_keys(rows),
+            columns=_keys(columns),
+            parts=_keys(parts),
             overrides=tuple(overrides or ()),
             concurrent=concurrent,
         )
         folder = run_table(order, terminal())
         print((folder / "table.md").read_text(encoding="utf-8"), end="")
         print(f"\nwrote {folder / 'table.md'} and {folder / 'table.csv'}")
+
+
+def _keys(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(text.split(","))

@@ -83,7 +83,7 @@ def run_space(
     check_wishes(wishes, config)
     check_cases(wishes, space)
     subject(config)  # What every trial would refuse.
-    earlier = _earlier(config) if again else None
+    earlier = begun_before(config) if again else None
     if earlier is None:
         folder, parent = make_run_folder(config.output, config.name, default_name), None
     else:
@@ -111,8 +111,12 @@ def run_space(
         raise
 
 
-def _earlier(config: RunConfig) -> tuple[Path, str | None] | None:
-    """The folder of the sweep of this name, and its run in MLflow; None if there is no such sweep."""
+def begun_before(config: RunConfig) -> tuple[Path, str | None] | None:
+    """The folder of the sweep of this name, and its run in MLflow; None if there is no such sweep.
+
+    Raises:
+        UserError: it is of another configuration.
+    """
     assert config.name is not None
     folder = Path(config.output).absolute() / config.name
     if not (folder / SWEEP).exists():

@@ -105,10 +105,50 @@ def test_a_table_of_other_settings_is_not_gone_on_with(
     without_ray.setattr(driving, "run_trials", stops_after(0))
     with pytest.raises(Interrupted):
         reproduce(order(tmp_path), Console(quiet=True))
+    table = tmp_path / "dfmf-2-digits" / "table.md"
+    written = table.read_text()
     with pytest.raises(
         UserError, match=r"is of another configuration: schedule.m_s: 1 there, 2 here; choose"
     ):
         reproduce(order(tmp_path, "schedule.m_s=2"), Console(quiet=True))
+    assert table.read_text() == written
+
+
+def test_a_finished_table_is_not_written_anew_with_other_settings(
+    tmp_path: Path, without_ray: pytest.MonkeyPatch
+) -> None:
+    asked = {"rows": ("zskt",), "columns": ("r3",)}
+    without_ray.setattr(driving, "run_trials", stops_after(1))
+    table = reproduce(order(tmp_path, **asked), Console(quiet=True)) / "table.md"
+    written = table.read_text()
+    with pytest.raises(UserError, match=r"is of another configuration: schedule.m_s: 1 there, 2 here"):
+        reproduce(order(tmp_path, "schedule.m_s=2", **asked), Console(quiet=True))
+    assert table.read_text() == written
+
+
+def test_columns_and_parts_are_run_alone_and_stay_when_others_are_asked_for(
+    tmp_path: Path, without_ray: pytest.MonkeyPatch
+) -> None:
+    quiet = Console(quiet=True)
+
+    def some(columns: tuple[str, ...], parts: tuple[str, ...]) -> tuple[str, list[str]]:
+        """The table, and which trials there are."""
+        asked = order(tmp_path, table="dfmf-4", rows=("dfmf",), columns=columns, parts=parts)
+        folder = reproduce(asked, quiet)
+        done = [path.parent.relative_to(folder) for path in folder.glob("*/trials/*/summary.json")]
+        return (folder / "table.md").read_text(), sorted(map(str, done))
+
+    without_ray.setattr(driving, "run_trials", stops_after(1))
+    page, done = some(("r20",), ("4-parties",))
+    assert done == ["4-parties/trials/dfmf_r20_seed-0"]
+    assert "--rows dfmf --columns r20 --parts 4-parties" in page
+    assert "## 2-parties" not in page
+    assert "still to do" not in page
+    page, done = some(("r3",), ("2-parties",))
+    assert done == ["2-parties/trials/dfmf_r3_seed-0", "4-parties/trials/dfmf_r20_seed-0"]
+    assert "--rows dfmf --columns r3,r20 --parts 2-parties,4-parties" in page
+    assert [line for line in page.splitlines() if line.startswith("## ")] == ["## 2-parties", "## 4-parties"]
+    assert page.count("1 runs are still to do; the command above goes on.") == 2
 
 
 @pytest.mark.parametrize(
@@ -117,6 +157,10 @@ def test_a_table_of_other_settings_is_not_gone_on_with(
         ({"table": "dfmf-9"}, (), "TABLE: there is no 'dfmf-9' (known: dfmf-2, dfmf-3, dfmf-4, dfmf-s1,"),
         ({"scale": "large"}, (), "--scale large: must be one of digits, fashion-mnist, cifar, paper"),
         ({"rows": ("dfmf", "gan")}, (), "--rows: there is no 'gan' (known: dfmf, dfq"),
+        ({"columns": ("r5",)}, (), "--columns: there is no 'r5' (known: balanced, r3)"),
+        ({"parts": ("dogs",)}, (), "--parts: there is no 'dogs' (known: digits)"),
+        # The data of other parts is not asked for.
+        ({"scale": "paper", "parts": ("cifar100",)}, ("data.root=/nowhere",), "cifar-100-python"),
         ({}, ("schedule.m_sss=1",), "schedule.m_sss: unknown key"),
         (
             {"scale": "paper", "table": "dfmf-4", "rows": None},

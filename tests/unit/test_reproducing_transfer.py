@@ -155,3 +155,13 @@ def test_sources_that_are_not_what_a_table_needs_are_said_in_a_line(
     assert expected in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_row_and_a_column_between_which_there_is_no_cell_are_said_in_a_line(tmp_path: Path) -> None:
+    images = tmp_path / "svhn"
+    images.mkdir()
+    overrides = (f"method.sources=[{images}]", f"output={tmp_path / 'runs'}")
+    asked = Order(table="transfer-4", rows=("svhn",), columns=("svhn",), overrides=overrides)
+    with pytest.raises(UserError, match=r"^--rows, --columns, --parts: the table has no cell there$"):
+        reproduce(asked, Console(quiet=True))
+    assert not (tmp_path / "runs").exists()
