@@ -161,9 +161,10 @@ def _distance(folder: Path) -> list[float]:
 
 
 def _machine(folder: Path) -> str:
-    """What a run was made on, in words."""
+    """What a run was made on and by which code, in words."""
     about: Mapping[str, Any] = read_object(folder / ENVIRONMENT)
     gpus = about.get("gpus") or ["no GPU"]
     versions = about.get("packages") or {}
     parts = [f"{about.get('cpus')} CPUs ({about.get('processor')})", ", ".join(map(str, gpus))]
-    return one_line("; ".join([*parts, f"torch {versions.get('torch')}"]))
+    code = about.get("git_commit") or versions.get("dfmf")
+    return one_line("; ".join([*parts, f"torch {versions.get('torch')}", f"dfmf {code}"]))

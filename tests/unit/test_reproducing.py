@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from fusion.methods import METHODS
+from orchestrator.environment import git_commit, processor
 from orchestrator.errors import Interrupted, UserError
 from orchestrator.reproducing import Order, reproduce
 from orchestrator.reproducing.published_dfmf import TABLE_2_CIFAR10, TABLE_2_CIFAR100
@@ -87,6 +90,8 @@ def test_a_table_is_run_goes_on_after_a_stop_and_is_written_beside_the_published
     ]
     assert "dfmf reproduce dfmf-2 --scale digits --seeds 1 --rows dfmf,dfq_no_adv" in page
     assert "still to do" not in page
+    assert f" s of runs in all, on {os.cpu_count()} CPUs ({processor()}); " in page
+    assert f"; dfmf {git_commit() or version('dfmf')}.\n" in page
     # Teachers are those of a split, whatever the method; so are generators after a warm-up of one length.
     assert len(list((tmp_path / "cache" / "teachers").iterdir())) == 2
 
