@@ -1,14 +1,24 @@
-"""Whether runs can be compared at all: measured on the same images, fused from the same teachers."""
+"""Whether runs can be compared at all: measured on the same images, fused from the same teachers; and what
+else they do not have in common."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fusion.untrusted import one_line
 from orchestrator.comparison.records import Run
 from orchestrator.errors import user_error
 
 EXPLAINS = ("pretrain", "compute", "engine.threads")
 """Parts of a configuration that decide what the teachers become that a run pretrains."""
 SHORT_HASH = 12
+MADE_WITH = {
+    "commits of dfmf": "git_commit",
+    "versions of torch": "torch",
+    "processors": "processor",
+    "GPUs": "gpus",
+}
+"""What it is called, and its key in `environment.json` or among the packages there."""
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
@@ -34,6 +44,18 @@ def check_comparable(runs: Sequence[Run]) -> None:
             seen.append(run)
 
 
+def made_otherwise(runs: Sequence[Run]) -> list[str]:
+    """A line for each part of `environment.json` that may change results or seconds and is not that of all
+    runs."""
+    notes = []
+    for name, key in MADE_WITH.items():
+        counts = Counter(_made_with(run.environment, key) for run in runs)
+        if len(counts) > 1:
+            each = ", ".join(f"{value} ({count} runs)" for value, count in counts.items())
+            notes.append(f"made with different {name}, which may be a part of any difference: {each}")
+    return notes
+
+
 def differing_keys(one: Run, other: Run, sections: Sequence[str]) -> list[str]:
     """``key: value and value`` for what the configurations have differently in some sections."""
     keys = [
@@ -44,6 +66,14 @@ def differing_keys(one: Run, other: Run, sections: Sequence[str]) -> list[str]:
         and (key != "data.root" or one.config.get("data.source") == "folder")
     ]
     return [f"{key}: {_shown(one, key)} and {_shown(other, key)}" for key in keys]
+
+
+def _made_with(environment: Mapping[str, Any], key: str) -> str:
+    packages = environment.get("packages")
+    value = {**(packages if isinstance(packages, Mapping) else {}), **environment}.get(key)
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return one_line(str(value or "none known"))
 
 
 def _explained(one: Run, other: Run) -> bool:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from orchestrator.comparison.comparable import check_comparable
+from orchestrator.comparison.comparable import check_comparable, made_otherwise
 from orchestrator.comparison.groups import Group, make_groups, same_settings
 from orchestrator.comparison.records import Run, Sweep
 from orchestrator.comparison.statistics import Difference, Spread, paired_difference, spread
@@ -108,6 +108,7 @@ def compare(runs: Sequence[Run], reference: str | None = None) -> Comparison:
         "and does not count"
         for run, first in grouping.repeated
     ]
+    notes += made_otherwise([run for group in grouping.groups for run in group.runs])
     if len(finished) < len(runs):
         count = f"{len(runs) - len(finished)} of {len(runs)}"
         notes.append(f"not finished: {count} runs; they are listed, and left out of all statistics")

@@ -70,6 +70,19 @@ def test_seeds_and_places_do_not_make_a_group_and_a_repeated_run_counts_once(tmp
     assert "repeats the configuration and the seed" in compared.notes[0]
 
 
+def test_what_runs_were_made_with_is_said_where_it_differs(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / str(seed), seed=seed, accuracy=90.0 + seed) for seed in range(3)]
+    assert compare(collect(folders)).notes == []
+    about = {"processor": "Xeon\x1b[2J", "gpus": ["H200", "H200"], "packages": {"torch": "2.10"}}
+    (folders[2] / "environment.json").write_text(json.dumps({**about, "git_commit": "12ab"}))
+    start = "made with different {}, which may be a part of any difference: none known (2 runs), "
+    assert compare(collect(folders)).notes == [
+        start.format("commits of dfmf") + "12ab (1 runs)",
+        start.format("processors") + "Xeon\\x1b[2J (1 runs)",
+        start.format("GPUs") + "H200, H200 (1 runs)",
+    ]
+
+
 def test_groups_are_called_after_the_ends_of_keys_unless_these_are_alike(tmp_path: Path) -> None:
     runs = [
         write_run(tmp_path / "a", "method.tau=2"),
