@@ -51,7 +51,7 @@ def made_otherwise(runs: Sequence[Run]) -> list[str]:
     for name, key in MADE_WITH.items():
         counts = Counter(_made_with(run.environment, key) for run in runs)
         if len(counts) > 1:
-            each = ", ".join(f"{value} ({count} runs)" for value, count in counts.items())
+            each = ", ".join(f"{value} ({count} of {len(runs)} runs)" for value, count in counts.items())
             notes.append(f"made with different {name}, which may be a part of any difference: {each}")
     return notes
 

@@ -81,7 +81,7 @@ def _part(one: Filled, config: RunConfig) -> list[str]:
     if failed:
         lines += ["", "Failed:", "", *failed]
     if one.unfinished > len(failed):
-        lines += ["", f"{one.unfinished - len(failed)} runs are still to do; the command above goes on."]
+        lines += ["", f"Runs still to do: {one.unfinished - len(failed)}; the command above goes on."]
     return lines
 
 

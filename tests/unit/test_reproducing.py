@@ -44,7 +44,7 @@ def test_a_table_is_run_goes_on_after_a_stop_and_is_written_beside_the_published
     with pytest.raises(Interrupted):
         reproduce(asked, quiet)
     folder = tmp_path / "dfmf-2-digits"
-    assert "1 runs are still to do; the command above goes on." in (folder / "table.md").read_text()
+    assert "Runs still to do: 1; the command above goes on." in (folder / "table.md").read_text()
     trials = folder / "digits" / "trials"
     over = {path: path.stat().st_mtime_ns for path in trials.glob("*/summary.json")}
     assert sorted(path.parent.name for path in over) == [
@@ -101,7 +101,7 @@ def test_a_table_is_run_goes_on_after_a_stop_and_is_written_beside_the_published
     page = (folder / "table.md").read_text()
     assert row in page.splitlines()
     assert "dfmf reproduce dfmf-2 --scale digits --seeds 1 --rows dfmf,dfq_no_adv,zskt" in page
-    assert "2 runs are still to do; the command above goes on." in page
+    assert "Runs still to do: 2; the command above goes on." in page
 
 
 def test_a_table_of_other_settings_is_not_gone_on_with(
@@ -153,7 +153,7 @@ def test_columns_and_parts_are_run_alone_and_stay_when_others_are_asked_for(
     assert done == ["2-parties/trials/dfmf_r3_seed-0", "4-parties/trials/dfmf_r20_seed-0"]
     assert "--rows dfmf --columns r3,r20 --parts 2-parties,4-parties" in page
     assert [line for line in page.splitlines() if line.startswith("## ")] == ["## 2-parties", "## 4-parties"]
-    assert page.count("1 runs are still to do; the command above goes on.") == 2
+    assert page.count("Runs still to do: 1; the command above goes on.") == 2
 
 
 @pytest.mark.parametrize(

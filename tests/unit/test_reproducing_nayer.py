@@ -157,7 +157,7 @@ def test_fm_and_nayer_are_run_with_one_teacher(tmp_path: Path, monkeypatch: pyte
     for row, published, left in (("fast", "57.08", 6), ("nayer", "59.23", 12)):  # What was begun stays in.
         with pytest.raises(Interrupted):
             reproduce(order(tmp_path, "nayer-6", rows=(row,)), Console(quiet=True))
-        assert f"{left} runs are still to do; the command above goes on." in (folder / "table.md").read_text()
+        assert f"Runs still to do: {left}; the command above goes on." in (folder / "table.md").read_text()
         cell = lines(folder)[row, "g2"]
         assert float(cell["accuracy_mean"]) > 0
         assert cell["published"] == published
