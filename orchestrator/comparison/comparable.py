@@ -73,7 +73,7 @@ def _made_with(environment: Mapping[str, Any], key: str) -> str:
     value = {**(packages if isinstance(packages, Mapping) else {}), **environment}.get(key)
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    return one_line(str(value or "none known"))
+    return one_line(str(value or "none"))
 
 
 def _explained(one: Run, other: Run) -> bool:

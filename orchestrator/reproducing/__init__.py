@@ -68,7 +68,7 @@ def _run(study: PartStudy, order: Order, console: Console) -> None:
 
 
 def _write(order: Order, folder: Path, studies: Sequence[PartStudy]) -> None:
-    """With what other orders have finished: `shown` is the one for all of it."""
+    """With what other orders have finished; `shown` is the order for all of it."""
     shown = dataclasses.replace(
         order,
         rows=order.rows and _keys(row for study in studies for row in study.shown_rows),

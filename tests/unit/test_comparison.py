@@ -75,7 +75,7 @@ def test_what_runs_were_made_with_is_said_where_it_differs(tmp_path: Path) -> No
     assert compare(collect(folders)).notes == []
     about = {"processor": "Xeon\x1b[2J", "gpus": ["H200", "H200"], "packages": {"torch": "2.10"}}
     (folders[2] / "environment.json").write_text(json.dumps({**about, "git_commit": "12ab"}))
-    start = "made with different {}, which may be a part of any difference: none known (2 of 3 runs), "
+    start = "made with different {}, which may be a part of any difference: none (2 of 3 runs), "
     assert compare(collect(folders)).notes == [
         start.format("commits of dfmf") + "12ab (1 of 3 runs)",
         start.format("processors") + "Xeon\\x1b[2J (1 of 3 runs)",
