@@ -65,8 +65,9 @@ def filled(
     rows: Sequence[Line],
     columns: Sequence[Line],
     seeds: Sequence[int],
+    order: Sequence[Line],
 ) -> Filled:
-    """Read the runs in a study's `folder`.
+    """Read the runs in a study's `folder`; `order` is that of all columns of the table.
 
     Raises:
         UserError: a summary is damaged.
@@ -97,10 +98,11 @@ def filled(
             cells[name, column.key] = _reference(part, name, column.key, references)
     printed = [row for row, _ in part.published]
     names = dict.fromkeys([*REFERENCES, *printed, *(row.key for row in rows)])
-    heads = dict.fromkeys([*(column.key for column in columns), *(column for _, column in part.published)])
+    heads = [*(column.key for column in columns), *(column for _, column in part.published)]
+    heads.sort(key=[*(column.key for column in order), *heads].index)
     return Filled(
         part=part,
-        columns=list(heads),
+        columns=list(dict.fromkeys(heads)),
         rows=list(names),
         cells=cells,
         seconds=total,

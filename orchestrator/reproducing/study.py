@@ -68,7 +68,7 @@ class PartStudy:
         rows, columns = order.some_rows(self.rows), order.some_columns(self.columns)
         names = [case_name(row, column) for row in rows for column in columns]
         space = self._space([name for name in names if name in self.cells])
-        return filled(self.part, self.folder, space, rows, columns, self.seeds)
+        return filled(self.part, self.folder, space, rows, columns, self.seeds, self.columns)
 
     def _is_shown(self, names: Iterable[str]) -> bool:
         some = [name for name in names if name in self.cells]

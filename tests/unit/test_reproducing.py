@@ -148,6 +148,8 @@ def test_columns_and_parts_are_run_alone_and_stay_when_others_are_asked_for(
     assert done == ["4-parties/trials/dfmf_r20_seed-0"]
     assert "--rows dfmf --columns r20 --parts 4-parties" in page
     assert "## 2-parties" not in page
+    heads = next(line for line in page.splitlines() if line.startswith("|  |")).split(" | ")
+    assert heads[1::3] == ["balanced", "r3", "r10", "r20"]
     assert "still to do" not in page
     page, done = some(("r3",), ("2-parties",))
     assert done == ["2-parties/trials/dfmf_r3_seed-0", "4-parties/trials/dfmf_r20_seed-0"]
