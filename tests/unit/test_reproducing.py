@@ -11,6 +11,8 @@ import pytest
 from rich.console import Console
 
 from fusion.methods import METHODS
+from orchestrator import reproducing
+from orchestrator.config import RunConfig
 from orchestrator.environment import git_commit, processor
 from orchestrator.errors import Interrupted, UserError
 from orchestrator.reproducing import Order, reproduce
@@ -166,8 +168,6 @@ def test_columns_and_parts_are_run_alone_and_stay_when_others_are_asked_for(
         ({"rows": ("dfmf", "gan")}, (), "--rows: there is no 'gan' (known: dfmf, dfq"),
         ({"columns": ("r5",)}, (), "--columns: there is no 'r5' (known: balanced, r3)"),
         ({"parts": ("dogs",)}, (), "--parts: there is no 'dogs' (known: digits)"),
-        # The data of other parts is not asked for.
-        ({"scale": "paper", "parts": ("cifar100",)}, ("data.root=/nowhere",), "cifar-100-python"),
         ({}, ("schedule.m_sss=1",), "schedule.m_sss: unknown key"),
         (
             {"scale": "paper", "table": "dfmf-4", "rows": None},
@@ -183,6 +183,22 @@ def test_what_cannot_be_run_is_said_in_a_line(
         reproduce(order(tmp_path, *overrides, **{"rows": None, **changes}), Console(quiet=True))
     assert expected in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_data_of_parts_that_are_asked_for_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for = []
+
+    def not_there(config: RunConfig) -> None:
+        assert config.data is not None
+        asked_for.append(config.data.source)
+        raise UserError("data: is not there")
+
+    monkeypatch.setattr(reproducing, "read_data", not_there)
+    with pytest.raises(UserError, match=r"^data: is not there; to get it: .*cifar-100-python"):
+        reproduce(order(tmp_path, scale="paper", parts=("cifar100",)), Console(quiet=True))
+    assert asked_for == ["cifar100"]
 
 
 def test_table_2_has_every_method_and_each_its_warm_up() -> None:
