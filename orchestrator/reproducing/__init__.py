@@ -103,7 +103,7 @@ def _studies(order: Order) -> list[PartStudy]:
     studies = [study for study in studies if study.wanted or study.shown_rows]
     for study in studies:
         driving.begun_before(study.config)
-        if study.wanted:
+        if not study.is_over:
             _check_data(study.config)
             check_space(study.space, prepared(study.config), order.table)
     return studies

@@ -65,9 +65,8 @@ def filled(
     rows: Sequence[Line],
     columns: Sequence[Line],
     seeds: Sequence[int],
-    order: Sequence[Line],
 ) -> Filled:
-    """Read the runs in a study's `folder`; `order` is that of all columns of the table.
+    """Read the runs in a study's `folder`; cells that are not among the cases of `space` stay empty.
 
     Raises:
         UserError: a summary is damaged.
@@ -98,11 +97,10 @@ def filled(
             cells[name, column.key] = _reference(part, name, column.key, references)
     printed = [row for row, _ in part.published]
     names = dict.fromkeys([*REFERENCES, *printed, *(row.key for row in rows)])
-    heads = [*(column.key for column in columns), *(column for _, column in part.published)]
-    heads.sort(key=[*(column.key for column in order), *heads].index)
+    heads = dict.fromkeys([*(column.key for column in columns), *(column for _, column in part.published)])
     return Filled(
         part=part,
-        columns=list(dict.fromkeys(heads)),
+        columns=list(heads),
         rows=list(names),
         cells=cells,
         seconds=total,

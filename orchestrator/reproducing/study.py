@@ -64,11 +64,11 @@ class PartStudy:
         return [one for one in self.columns if self._is_shown(case_name(row, one) for row in self.rows)]
 
     def results(self, order: Order) -> Filled:
-        """Of what `order` asks for."""
-        rows, columns = order.some_rows(self.rows), order.some_columns(self.columns)
-        names = [case_name(row, column) for row in rows for column in columns]
+        """Of what `order` asks for; other columns are empty."""
+        rows = order.some_rows(self.rows)
+        names = [case_name(row, one) for row in rows for one in order.some_columns(self.columns)]
         space = self._space([name for name in names if name in self.cells])
-        return filled(self.part, self.folder, space, rows, columns, self.seeds, self.columns)
+        return filled(self.part, self.folder, space, rows, self.columns, self.seeds)
 
     def _is_shown(self, names: Iterable[str]) -> bool:
         some = [name for name in names if name in self.cells]
