@@ -34,15 +34,28 @@ def moved(folder: Path) -> list[str]:
     """What rounds otherwise now than when the run in `folder` was begun, of which its `ENVIRONMENT` tells;
     nothing if that file is damaged or lost."""
     try:
-        then = _rounding(json.loads((folder / ENVIRONMENT).read_bytes()))
+        then = rounding(json.loads((folder / ENVIRONMENT).read_bytes()))
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return []
-    now = _rounding(environment())
+    now = rounding(environment())
     return [
         f"{name}: {one_line(then[name]) or 'none'} at the start, {now[name] or 'none'} now"
         for name in now
         if now[name] != then[name]
     ]
+
+
+def rounding(about: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of an `environment` on which the last bits of a result depend, by name.
+
+    Raises:
+        LookupError, TypeError: it is none.
+    """
+    return {
+        "processor": str(about["processor"]),
+        "GPUs": ", ".join(map(str, about["gpus"])),
+        "torch": str(about["packages"]["torch"]),
+    }
 
 
 def git_commit() -> str | None:
@@ -77,14 +90,6 @@ def processor() -> str:
 
 def _gpus() -> list[str]:
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-
-
-def _rounding(about: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "processor": str(about["processor"]),
-        "GPUs": ", ".join(map(str, about["gpus"])),
-        "torch": str(about["packages"]["torch"]),
-    }
 
 
 def _version(name: str) -> str | None:

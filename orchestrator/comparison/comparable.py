@@ -7,18 +7,12 @@ from typing import Any
 
 from fusion.untrusted import one_line
 from orchestrator.comparison.records import Run
+from orchestrator.environment import rounding
 from orchestrator.errors import user_error
 
 EXPLAINS = ("pretrain", "compute", "engine.threads")
 """Parts of a configuration that decide what the teachers become that a run pretrains."""
 SHORT_HASH = 12
-MADE_WITH = {
-    "commits of dfmf": "git_commit",
-    "versions of torch": "torch",
-    "processors": "processor",
-    "GPUs": "gpus",
-}
-"""What it is called, and its key in `environment.json` or among the packages there."""
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
@@ -45,14 +39,13 @@ def check_comparable(runs: Sequence[Run]) -> None:
 
 
 def made_otherwise(runs: Sequence[Run]) -> list[str]:
-    """A line for each part of `environment.json` that may change results or seconds and is not that of all
-    runs."""
-    notes = []
-    for name, key in MADE_WITH.items():
-        counts = Counter(_made_with(run.environment, key) for run in runs)
+    """A line for each thing that may change results or seconds and is not the same for all runs."""
+    made, notes = [_made_with(run.environment) for run in runs], []
+    for name in dict.fromkeys(key for one in made for key in one):
+        counts = Counter(one.get(name, "unknown") for one in made)
         if len(counts) > 1:
             each = ", ".join(f"{value} ({count} of {len(runs)} runs)" for value, count in counts.items())
-            notes.append(f"made with different {name}, which may be a part of any difference: {each}")
+            notes.append(f"runs differ in {name}, which may be a part of any difference: {each}")
     return notes
 
 
@@ -68,12 +61,13 @@ def differing_keys(one: Run, other: Run, sections: Sequence[str]) -> list[str]:
     return [f"{key}: {_shown(one, key)} and {_shown(other, key)}" for key in keys]
 
 
-def _made_with(environment: Mapping[str, Any], key: str) -> str:
-    packages = environment.get("packages")
-    value = {**(packages if isinstance(packages, Mapping) else {}), **environment}.get(key)
-    if isinstance(value, list):
-        value = ", ".join(map(str, value))
-    return one_line(str(value or "none"))
+def _made_with(environment: Mapping[str, Any]) -> dict[str, str]:
+    """By name; nothing if its file is lost or of something else."""
+    try:
+        found = {"commit": environment["git_commit"], **rounding(environment)}
+    except (LookupError, TypeError):
+        return {}
+    return {name: one_line(str(value or "none")) for name, value in found.items()}
 
 
 def _explained(one: Run, other: Run) -> bool:

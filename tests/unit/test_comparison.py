@@ -73,14 +73,19 @@ def test_seeds_and_places_do_not_make_a_group_and_a_repeated_run_counts_once(tmp
 def test_what_runs_were_made_with_is_said_where_it_differs(tmp_path: Path) -> None:
     folders = [write_run(tmp_path / str(seed), seed=seed, accuracy=90.0 + seed) for seed in range(3)]
     assert compare(collect(folders)).notes == []
-    about = {"processor": "Xeon\x1b[2J", "gpus": ["H200", "H200"], "packages": {"torch": "2.10"}}
-    (folders[2] / "environment.json").write_text(json.dumps({**about, "git_commit": "12ab"}))
-    start = "made with different {}, which may be a part of any difference: none (2 of 3 runs), "
+    one = {"processor": "Xeon\x1b[2J", "gpus": [], "packages": {"torch": "2.10"}, "git_commit": "12ab"}
+    other = {**one, "gpus": ["H200", "H200"], "packages": {"torch": "2.11"}, "git_commit": None}
+    for folder, about in zip(folders, (one, one, other), strict=True):
+        (folder / "environment.json").write_text(json.dumps(about))
+    start = "runs differ in {}, which may be a part of any difference: "
     assert compare(collect(folders)).notes == [
-        start.format("commits of dfmf") + "12ab (1 of 3 runs)",
-        start.format("processors") + "Xeon\\x1b[2J (1 of 3 runs)",
-        start.format("GPUs") + "H200, H200 (1 of 3 runs)",
+        start.format("commit") + "12ab (2 of 3 runs), none (1 of 3 runs)",
+        start.format("GPUs") + "none (2 of 3 runs), H200, H200 (1 of 3 runs)",
+        start.format("torch") + "2.10 (2 of 3 runs), 2.11 (1 of 3 runs)",
     ]
+    (folders[2] / "environment.json").unlink()
+    notes = compare(collect(folders)).notes
+    assert start.format("processor") + "Xeon\\x1b[2J (2 of 3 runs), unknown (1 of 3 runs)" in notes
 
 
 def test_groups_are_called_after_the_ends_of_keys_unless_these_are_alike(tmp_path: Path) -> None:
