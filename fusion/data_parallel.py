@@ -11,6 +11,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from fusion.student import Student
@@ -23,13 +24,13 @@ def distribute(student: Student) -> None:
     """
     network = student.classifier.network
     if student.device.type == "cuda":
-        student.classifier.network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        student.classifier.network = _synchronised_on_gpus(network)
     else:
         _synchronise(network)
     student.forward = DistributedDataParallel(
         student.learner,
         broadcast_buffers=False,  # Every process computes the same ones.
-        find_unused_parameters=student.schedule.teachers_per_batch is not None,
+        find_unused_parameters=True,  # VID of a teacher that is not asked, or with beta = 0; idle heads.
     )
 
 
@@ -53,27 +54,46 @@ def mean_over_processes(metrics: dict[str, float]) -> dict[str, float]:
     return dict(zip(metrics, (values / dist.get_world_size()).tolist(), strict=True))
 
 
+def _synchronised_on_gpus(network: Any) -> Any:
+    """Those of timm's layers that are BatchNorm and an activation would lose the latter in PyTorch's own
+    conversion."""
+    if any(type(layer).__module__.startswith("timm.") for layer in network.modules()):
+        from timm.layers import convert_sync_batchnorm
+
+        return convert_sync_batchnorm(network)
+    return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+
+
 def _synchronise(network: nn.Module) -> None:
     """torch.nn.SyncBatchNorm is for GPUs; on CPUs the layers' forward pass is replaced."""
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, _BatchNorm):
             module.forward = _Synchronised(module)  # type: ignore[method-assign, assignment]
 
 
 class _Synchronised:
     """BatchNorm over the images of all processes, each of which has equally many."""
 
-    def __init__(self, layer: nn.BatchNorm2d) -> None:
-        self._layer = layer
+    def __init__(self, layer: _BatchNorm) -> None:
+        self._layer: Any = layer
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        layer: Any = self._layer
-        if not layer.training:
-            return F.batch_norm(
+        layer = self._layer
+        if layer.training:
+            # As BatchNorm itself does, in float32 whatever the input is.
+            outputs = self._normalised(inputs.float()).to(inputs.dtype)
+        else:
+            outputs = F.batch_norm(
                 inputs, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps
             )
-        world = dist.get_world_size()
-        dims, shape = (0, 2, 3), (1, -1, 1, 1)
+        for name in ("drop", "act"):  # Of timm's layers, which do more than BatchNorm.
+            if isinstance(then := getattr(layer, name, None), nn.Module):
+                outputs = then(outputs)
+        return outputs
+
+    def _normalised(self, inputs: Tensor) -> Tensor:
+        layer, world = self._layer, dist.get_world_size()
+        dims, shape = [0, *range(2, inputs.dim())], (1, -1, *[1] * (inputs.dim() - 2))
         mean = all_reduce(inputs.mean(dims)) / world  # type: ignore[no-untyped-call]
         centred = inputs - mean.view(shape)
         variance = all_reduce(centred.square().mean(dims)) / world  # type: ignore[no-untyped-call]
