@@ -2,6 +2,7 @@
 actors."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -82,13 +83,13 @@ class FusionSettings:
         """w_k, summing to one.
 
         Raises:
-            ValueError: not one weight a party, or none above zero.
+            ValueError: not one weight a party, none above zero, or one that is no finite number.
         """
         weights = (1.0,) * num_parties if isinstance(self.weights, str) else self.weights
         if len(weights) != num_parties:
             raise ValueError(f"{len(weights)} weights for {num_parties} teachers")
-        if min(weights) < 0 or sum(weights) <= 0:
-            raise ValueError("weights must be at least 0 and one of them above 0")
+        if min(weights) < 0 or sum(weights) <= 0 or not math.isfinite(sum(weights)):
+            raise ValueError("weights must be finite, at least 0, and one of them above 0")
         return [weight / sum(weights) for weight in weights]
 
 

@@ -40,14 +40,14 @@ def disagreement(teachers: Sequence[Teacher]) -> list[Found]:
 
     The agreement of two is the correlation of their logits over the classes that both know, on the synthetic
     images of all, after the mean of each image and that of each class are taken off. With two teachers nobody
-    can say who errs.
+    can say who errs, nor of one that shares fewer than two classes with every other.
     """
     if len(teachers) < 3:
         return []
     images = torch.cat([synthesise(one) for one in teachers])
     with torch.no_grad():
         logits = [one.build()(images).logits.double() for one in teachers]
-    nearest = [-1.0] * len(teachers)
+    nearest: dict[int, float] = {}
     for (first, mine), (second, theirs) in itertools.combinations(enumerate(teachers), 2):
         common = [name for name in mine.spec.classes if name in theirs.spec.classes]
         if len(common) < 2:
@@ -57,13 +57,15 @@ def disagreement(teachers: Sequence[Teacher]) -> list[Found]:
             for index, teacher in ((first, mine), (second, theirs))
         )
         agreement = float(nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0))
-        nearest[first], nearest[second] = max(nearest[first], agreement), max(nearest[second], agreement)
+        for index in (first, second):
+            nearest[index] = max(nearest.get(index, -1.0), agreement)
     found = []
-    for index, teacher in enumerate(teachers):
-        limit = min(nearest[:index] + nearest[index + 1 :]) - FAR_BELOW
-        if -1.0 < nearest[index] < limit:
+    for index, agreement in nearest.items():
+        others = [value for other, value in nearest.items() if other != index]
+        limit = min(others) - FAR_BELOW
+        if len(others) > 1 and agreement < limit:
             message = "says other things than all other teachers of synthetic images"
-            found.append(Found(teacher.name, "disagreement", message, nearest[index], limit))
+            found.append(Found(teachers[index].name, "disagreement", message, agreement, limit))
     return found
 
 

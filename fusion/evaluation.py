@@ -59,21 +59,24 @@ class Scores:
     accuracy: float
     per_class: list[float | None]
     """In the order of the classes; None for a class without a test image."""
-    per_subset: list[float]
+    per_subset: list[float | None]
     """On the classes of each party: those it knows, or where all know all those that an imbalanced split
-    makes frequent there (supplement, Figs. 2 and 3)."""
+    makes frequent there (supplement, Figs. 2 and 3); None where there is no test image of them."""
 
 
 def score(logits: Tensor, test: LabelledImages, subsets: Sequence[Sequence[int]]) -> Scores:
     """Top-1 accuracy: over all, per class, and per set of classes in `subsets`."""
     hits = logits.argmax(dim=1) == test.labels
-    per_class = [
-        percent(hits[test.labels == label]) if bool((test.labels == label).any()) else None
-        for label in range(len(test.classes))
-    ]
-    masks = [torch.isin(test.labels, torch.tensor(list(subset))) for subset in subsets]
-    per_subset = [percent(hits[mask]) if bool(mask.any()) else 0.0 for mask in masks]
-    return Scores(percent(hits), per_class, per_subset)
+
+    def among(labels: Sequence[int]) -> float | None:
+        mask = torch.isin(test.labels, torch.tensor(list(labels), dtype=torch.int64))
+        return percent(hits[mask]) if bool(mask.any()) else None
+
+    return Scores(
+        accuracy=percent(hits),
+        per_class=[among([label]) for label in range(len(test.classes))],
+        per_subset=[among(subset) for subset in subsets],
+    )
 
 
 def class_subsets(space: LabelSpace) -> list[list[int]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fusion.evaluation import forward_flops
 from fusion.generator import Generator
-from fusion.method import Inverting
+from fusion.method import Contrasting, Inverting
 from fusion.networks import ImageSpec, build_network
 from fusion.transferring import Transferring
 from orchestrator.config import RunConfig
@@ -54,7 +54,8 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
             state += ADAM_COPIES * _parameters(generator)
             kept += _activations(generator, (1, config.generator.latent_dim))
         if isinstance(method, Inverting):
-            state += method.bank_images * math.prod(image) / 2  # 16 bits a number.
+            views = 2 * teacher.feature_channels if isinstance(method, Contrasting) else 0
+            state += method.bank_images * (math.prod(image) + views) / 2  # 16 bits a number.
         if isinstance(method, Transferring):
             state += method.share(parties) * math.prod(image) / 2
         if method.critic != "none":

@@ -46,13 +46,14 @@ def plot_metrics(path: Path, curves: Mapping[str, Sequence[float]], label: str) 
     _finish(figure, axes, path)
 
 
-def plot_subsets(path: Path, scores: Mapping[str, Sequence[float]]) -> None:
+def plot_subsets(path: Path, scores: Mapping[str, Sequence[float | None]]) -> None:
     """Accuracy on the classes that are frequent at each party, a group of bars a classifier (supplement,
-    Fig. 2)."""
+    Fig. 2); no bar for None."""
     figure, axes = _figure()
     width = 0.8 / len(scores)
     for index, (name, values) in enumerate(scores.items()):
-        axes.bar(np.arange(len(values)) + index * width, values, width, label=name)
+        heights = np.array(values, dtype=float)  # None becomes NaN.
+        axes.bar(np.arange(len(values)) + index * width, heights, width, label=name)
     count = len(next(iter(scores.values())))
     axes.set_xticks(
         np.arange(count) + 0.4 - width / 2, [f"classes of party {party}" for party in range(count)]

@@ -58,14 +58,20 @@ def with_transfer_set(
     What it is like is said, and written to transfer_set.json.
 
     Raises:
-        UserError: a source cannot be read; a balanced set has no image of a class; or there are too few.
+        UserError: a source cannot be read; a balanced set has no image of a class, or is asked to be smaller
+            than there are classes; or there are too few.
     """
     method = config.method
     if not isinstance(method, Transferring) or start.parties:
         return start
+    classes = config.fusion_settings().space(teachers).classes
+    if method.evenly and method.images < (wanted := method.among or len(classes)):
+        raise user_error(
+            f"method.images: must be at least {wanted}, an image of each class, or the set be taken as it is "
+            f"(method.balanced=false) (got {method.images})"
+        )
     images = [_read(config, method, index, teachers[0]) for index in range(len(method.taken_from))]
     labels = [_labels(config, teachers, one) for one in images]
-    classes = config.fusion_settings().space(teachers).classes
     chosen = choose(
         labels,
         len(classes),

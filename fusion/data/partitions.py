@@ -19,7 +19,7 @@ def imbalanced(
 ) -> list[Indices]:
     """Party k gets the share p of each class in the k-th block of classes and q of every other, p / q = r.
 
-    p + (K - 1) q = 1. A class's counts differ from the exact shares by less than one. Blocks are runs of
+    p + (K - 1) q = 1. A class's counts differ from the exact shares by at most one. Blocks are runs of
     classes of equal length up to one; r = 1 is a balanced split.
 
     Raises:

@@ -54,12 +54,16 @@ def load(settings: DataSettings) -> Parts:
     """Read the training and the test part.
 
     Raises:
-        DataError: a file is missing, unreadable or damaged; the message names it.
+        DataError: a file is missing, unreadable or damaged, and the message names it; or the parts' images
+            differ in size.
     """
     train, test = _LOADERS[settings.source](settings)
     if settings.image_size is not None:
         train, test = _resized(train, settings.image_size), _resized(test, settings.image_size)
-    return train, test
+    if train.size != test.size:
+        raise DataError(f"training images are {train.size} pixels, test images {test.size}; set 'image_size'")
+    channels = max(train.channels, test.channels)
+    return _coloured(train, channels), _coloured(test, channels)
 
 
 def _digits(_: DataSettings) -> Parts:
@@ -152,10 +156,11 @@ def _folder(settings: DataSettings) -> Parts:
     for part in ("train", "test"):
         try:
             folder = ImageFolder(str(root / part))
-        except FileNotFoundError as error:
-            raise DataError(f"{root / part}: {_one_line(error)}") from error
-        encoded = (Path(path).read_bytes() for path, _ in folder.samples)
-        images = decode(encoded, [path for path, _ in folder.samples], settings.image_size)
+            encoded = (Path(path).read_bytes() for path, _ in folder.samples)
+            images = decode(encoded, [path for path, _ in folder.samples], settings.image_size)
+        except OSError as error:
+            where, what = error.filename or root / part, error.strerror or _one_line(error)
+            raise DataError(f"{where}: {what}") from error
         parts.append(LabelledImages(images, torch.tensor(folder.targets), tuple(folder.classes)))
     if parts[0].classes != parts[1].classes:
         raise DataError(f"{root}: train and test have different classes")
@@ -184,18 +189,22 @@ def _read_parquet(path: Path, settings: DataSettings) -> LabelledImages:
             raise DataError(
                 f"{path}: there is no column {column!r} (there are {', '.join(table.column_names)})"
             )
+    column = table.column(settings.label_column)
+    if not pa.types.is_integer(column.type) or column.null_count:
+        what = f"{column.null_count} empty" if column.null_count else str(column.type)
+        raise DataError(f"{path}: column {settings.label_column!r} must hold whole numbers (has {what})")
     cells = table.column(settings.image_column).to_pylist()
-    encoded = [cell["bytes"] if isinstance(cell, dict) else cell for cell in cells]
+    encoded = [cell.get("bytes") if isinstance(cell, dict) else cell for cell in cells]
     images = decode(encoded, [f"{path}, row {row}" for row in range(len(encoded))], settings.image_size)
-    labels = torch.tensor(table.column(settings.label_column).to_pylist(), dtype=torch.int64)
+    labels = torch.tensor(column.to_pylist(), dtype=torch.int64)
     return LabelledImages(images, labels, tuple(str(label) for label in range(int(labels.max()) + 1)))
 
 
 def decode(
-    encoded: Iterable[bytes], names: list[str], size: int | None, channels: int | None = None
+    encoded: Iterable[bytes | None], names: list[str], size: int | None, channels: int | None = None
 ) -> Tensor:
-    """Encoded images to uint8 [count, channels, size, size]; by default three channels, and grey-scale files
-    all to one.
+    """Encoded images to uint8 [count, channels, size, size]; by default one channel if all are grey, else
+    three. Of 16 bits the upper eight are kept.
 
     Raises:
         DataError: one of them, called as in `names`, is not readable; or they differ in size.
@@ -203,10 +212,10 @@ def decode(
     decoded = []
     for name, data in zip(names, encoded, strict=True):
         try:
-            file = Image.open(io.BytesIO(data))
-            grey = file.mode in ("L", "1", "I;16") if channels is None else channels == 1
-            image = file.convert("L" if grey else "RGB")
-        except (UnidentifiedImageError, OSError, TypeError) as error:
+            image = _eight_bits(Image.open(io.BytesIO(data or b"")))
+            grey = image.mode == "L" if channels is None else channels == 1
+            image = image.convert("L" if grey else "RGB")
+        except (UnidentifiedImageError, OSError, TypeError, ValueError) as error:
             raise DataError(f"{name}: no readable image ({_one_line(error)})") from error
         if size is not None:
             image = image.resize((size, size), Image.Resampling.BILINEAR)
@@ -214,12 +223,32 @@ def decode(
         decoded.append(torch.from_numpy(pixels.copy()).view(*pixels.shape[:2], -1).permute(2, 0, 1))
     if not decoded:
         raise DataError("there is no image")
-    shapes = {tuple(image.shape) for image in decoded}
-    if len(shapes) > 1 or any(height != width for _, height, width in shapes):
+    shapes = {tuple(image.shape[1:]) for image in decoded}
+    if len(shapes) > 1 or any(height != width for height, width in shapes):
         raise DataError(
             f"{names[0].split(',')[0]}: images are not all square and of one size; set 'image_size'"
         )
-    return torch.stack(decoded)
+    most = max(len(image) for image in decoded)
+    return torch.stack([image.expand(most, -1, -1) for image in decoded])
+
+
+def _eight_bits(file: Image.Image) -> Image.Image:
+    """Pillow's own conversion clips what has more; grey comes as "L", everything else as it is.
+
+    Raises:
+        ValueError: 32 bits a pixel.
+    """
+    if file.mode in ("I", "F"):
+        raise ValueError("32 bits a pixel")
+    if file.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
+    return file.convert("L") if file.mode == "1" else file
+
+
+def _coloured(part: LabelledImages, channels: int) -> LabelledImages:
+    if part.channels == channels:
+        return part
+    return dataclasses.replace(part, images=part.images.expand(-1, channels, -1, -1).contiguous())
 
 
 def _resized(part: LabelledImages, size: int) -> LabelledImages:

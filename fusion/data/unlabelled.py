@@ -24,13 +24,16 @@ def read_images(source: str, spec: ImageSpec, column: str) -> Tensor:
         names, encoded = [str(file) for file in files], (file.read_bytes() for file in files)
         if not names:
             raise DataError(f"{source}: no image in this folder (one of {', '.join(SUFFIXES)})")
-        return decode(encoded, names, spec.size, spec.channels)
+        try:
+            return decode(encoded, names, spec.size, spec.channels)
+        except OSError as error:
+            raise DataError(f"{error.filename}: {error.strerror}") from error
     cells = _cells(path, column)
     names = [f"{source}, row {row}" for row in range(len(cells))]
     return decode(iter(cells), names, spec.size, spec.channels)
 
 
-def _cells(path: Path, column: str) -> list[bytes]:
+def _cells(path: Path, column: str) -> list[bytes | None]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -42,4 +45,4 @@ def _cells(path: Path, column: str) -> list[bytes]:
     except (OSError, pa.ArrowInvalid) as error:
         reason = "no such file or folder" if not path.exists() else "no readable Parquet file"
         raise DataError(f"{path}: {reason}") from error
-    return [cell.get("bytes", b"") if isinstance(cell, dict) else cell for cell in cells]
+    return [cell.get("bytes") if isinstance(cell, dict) else cell for cell in cells]

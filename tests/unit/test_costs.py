@@ -7,6 +7,8 @@ from fusion.generator import Generator
 from fusion.methods import AdaptiveDeepInversion, Cmi, Dafl, DeepInversion, Dfq, DfqNoAdv, Method
 from fusion.networks import build_network
 from orchestrator.costs import Seconds, count, faster_labelling, iteration_seconds, lanes
+from orchestrator.estimate import estimate
+from orchestrator.loading import load_config
 from orchestrator.placement import plan_actors
 from orchestrator.sections import EngineSettings
 from tests.tiny import SPEC, settings
@@ -70,6 +72,16 @@ def test_a_method_costs_what_it_updates() -> None:
         costs = count(settings(method=method), SPEC, ["resnet8-w8", "resnet20"])
         assert costs.party_flops[1] == flops, method
         assert costs.student_flops == schedule.m_s * 12 * 3 * s
+
+
+def test_the_memory_of_a_bank_is_that_of_its_images_and_features() -> None:
+    def bytes_of(method: str, images: int) -> float:
+        changes = ["schedule.warmup_epochs=0", f"method={{name: {method}, bank_images: {images}}}"]
+        config = load_config("demo", changes)
+        return estimate(config, SPEC, ["resnet8-w8"]).party_bytes
+
+    for method, numbers in (("nayer", 64), ("cmi", 64 + 2 * 32)):
+        assert bytes_of(method, 2000) - bytes_of(method, 1000) == 1000 * 2 * numbers
 
 
 @pytest.mark.parametrize(

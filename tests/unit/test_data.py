@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import io
 import struct
@@ -66,6 +67,49 @@ def test_an_image_folder(tmp_path: Path) -> None:
     assert train.images.shape == (2, 3, 12, 12)
 
 
+def test_grey_and_colour_images_together_are_in_colour(tmp_path: Path) -> None:
+    grey, colour = encoded(mode="L", value=7), encoded(value=9)
+    mixed = write_parquet(tmp_path / "mixed.parquet", [grey, colour], [0, 1])
+    only = write_parquet(tmp_path / "grey.parquet", [grey, grey], [0, 1])
+    train, test = load(DataSettings(source="parquet", train=str(mixed), test=str(only)))
+    assert (train.channels, test.channels) == (3, 3)
+    assert train.images[:, :, 0, 0].tolist() == [[7, 7, 7], [9, 2, 3]]
+    assert test.images[:, :, 0, 0].tolist() == [[7, 7, 7]] * 2
+    assert load(parquet(only))[0].channels == 1
+
+
+def test_of_sixteen_bits_a_pixel_the_upper_eight_are_kept(tmp_path: Path) -> None:
+    ramp = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1024 + 255
+    buffer = io.BytesIO()
+    Image.fromarray(ramp).save(buffer, "PNG")
+    part, _ = load(parquet(write_parquet(tmp_path / "a.parquet", [buffer.getvalue()] * 2, [0, 1])))
+    assert part.images[0, 0].flatten().tolist() == list(range(0, 256, 4))
+    wide = io.BytesIO()
+    Image.new("I", (8, 8)).save(wide, "TIFF")
+    path = write_parquet(tmp_path / "wide.parquet", [wide.getvalue()], [0])
+    with pytest.raises(DataError, match=r"row 0: no readable image \(32 bits a pixel\)"):
+        load(parquet(path))
+
+
+def test_training_and_test_images_are_of_one_size(tmp_path: Path) -> None:
+    small = write_parquet(tmp_path / "small.parquet", [encoded(8)], [0])
+    large = write_parquet(tmp_path / "large.parquet", [encoded(9)], [0])
+    settings = DataSettings(source="parquet", train=str(large), test=str(small))
+    with pytest.raises(DataError, match="training images are 9 pixels, test images 8; set 'image_size'"):
+        load(settings)
+    assert load(dataclasses.replace(settings, image_size=8))[0].size == 8
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [(["a", "b"], r"\(has string\)"), ([0.0, 1.5], r"\(has double\)"), ([0, None], r"\(has 1 empty\)")],
+)
+def test_labels_that_are_no_whole_numbers(tmp_path: Path, labels: list[int], words: str) -> None:
+    path = write_parquet(tmp_path / "a.parquet", [encoded(), encoded()], labels)
+    with pytest.raises(DataError, match=f"a.parquet: column 'label' must hold whole numbers {words}"):
+        load(parquet(path))
+
+
 def idx(values: np.ndarray) -> bytes:
     return bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}i", *values.shape) + values.tobytes()
 
@@ -130,6 +174,7 @@ def test_normalisation_is_that_of_the_pixels() -> None:
         ("truncated", "no readable Parquet file"),
         ("column", "there is no column 'image'"),
         ("image", "row 1: no readable image"),
+        ("struct", "row 0: no readable image"),
         ("sizes", "not all square and of one size"),
         ("classes", "labels from 0 to 1, but 1 classes"),
         ("empty", "there is no image"),
@@ -145,6 +190,8 @@ def test_a_bad_parquet_file_is_named(tmp_path: Path, name: str, words: str) -> N
         pq.write_table(pa.table({"picture": good, "label": [0, 1]}), path)
     elif name == "image":
         write_parquet(path, [encoded(), b"no image"], [0, 1])
+    elif name == "struct":
+        write_parquet(path, [{"path": "a.png"}] * 2, [0, 1])
     elif name == "sizes":
         write_parquet(path, [encoded(8), encoded(9)], [0, 1])
     elif name == "classes":
@@ -164,6 +211,9 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
         load(DataSettings(source="folder", root=str(tmp_path), image_size=8))
     with pytest.raises(DataError, match="need 'image_size'"):
         load(DataSettings(source="folder", root=str(tmp_path)))
+    (tmp_path / "train").write_text("no folder")
+    with pytest.raises(DataError, match="train: Not a directory"):
+        load(DataSettings(source="folder", root=str(tmp_path), image_size=8))
     with pytest.raises(DataError, match="needs 'train' and 'test'"):
         load(DataSettings(source="parquet"))
 

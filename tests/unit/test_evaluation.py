@@ -15,10 +15,10 @@ def test_scores_worked_by_hand() -> None:
     predictions = torch.tensor([0, 0, 1, 2, 3, 3])
     truth = torch.tensor([0, 1, 1, 2, 2, 3])
     test = LabelledImages(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), truth, ("a", "b", "c", "d", "e"))
-    found = score(torch.nn.functional.one_hot(predictions, 5).float(), test, [(0, 1, 2), (3, 4)])
+    found = score(torch.nn.functional.one_hot(predictions, 5).float(), test, [(0, 1, 2), (3, 4), (4,), ()])
     assert found.accuracy == pytest.approx(100 * 4 / 6)
     assert found.per_class == [100.0, 50.0, 50.0, 100.0, None]
-    assert found.per_subset == [60.0, 100.0]
+    assert found.per_subset == [60.0, 100.0, None, None]
 
 
 def test_the_ensemble_averages_probabilities() -> None:

@@ -107,6 +107,10 @@ def test_one_that_says_other_things_than_all_others(honest: list[Teacher]) -> No
 
     together = [honest[0], spoilt(honest[1], swapped), honest[2]]
     assert [one.teacher for one in disagreement(together)] == ["party-1"]
+    # Nobody can say anything of one that knows other classes, and it hides nothing.
+    other = dataclasses.replace(honest[0].spec, classes=("0", *"abcdefghi"))
+    stranger = dataclasses.replace(honest[0], name="stranger", spec=other)
+    assert [one.teacher for one in disagreement([*together, stranger])] == ["party-1"]
     assert screen(together[1]) == []  # By itself nothing is wrong with it.
 
 

@@ -187,6 +187,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(digits: Path, tmp_path: 
         (["EMPTY"], {}, "no image in this folder"),
         (["DIGITS"], {"image_column": "img"}, "there is no column 'img' (there are image)"),
         (["BLACK"], {"images": 300}, "method.sources: the teachers see no image of"),
+        (["noise"], {"images": 9}, "method.images: must be at least 10, an image of each class, or"),
         (["BLACK"], {"balanced": False}, "3 images do not make a batch of 32"),
     ],
 )
