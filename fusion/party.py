@@ -216,9 +216,13 @@ class Party:
         if self.critic is None:
             return None
         assert isinstance(self.method, Judged)
-        self.critic.train(self.method.critic_mode == "train").requires_grad_(False)
+        self.critic.train(self.method.critic_mode == "train")
+        trained = [one for one in self.critic.parameters() if one.requires_grad]  # Some networks fix some.
+        for parameter in trained:
+            parameter.requires_grad_(False)
         logits = self.critic(images).logits
-        self.critic.requires_grad_(True)
+        for parameter in trained:
+            parameter.requires_grad_(True)
         return at_columns(logits, self.columns)
 
     def _minimise(self, objective: Objective, optimisers: Sequence[Optimizer], prefix: str) -> Tensor:

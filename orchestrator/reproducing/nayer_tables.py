@@ -47,6 +47,13 @@ def _part(scale: Scale, data: str, source: str, numbers: Numbers, *more: str) ->
     return dataclasses.replace(paper(data, source, numbers, *changes), differs=DIFFERS)
 
 
+def _equally_often(config: RunConfig) -> Sequence[Line]:
+    """Both make as many batches of images."""
+    method = config.method if isinstance(config.method, Nayer) else Nayer()
+    every = method.inversion_every
+    return [Line(name, {"method.name": name, "method.inversion_every": every}) for name in ("fast", "nayer")]
+
+
 def _embeddings(config: RunConfig) -> Sequence[Line]:
     """Of class names, if there are any, and one-hot vectors."""
     one_hot = Line("nayer_one_hot", {"method.name": "nayer", "method.embeddings": None})
@@ -89,7 +96,7 @@ NAYER_TABLES: Mapping[str, Table] = {
     "nayer-6": Table(
         title="NAYER, supplement, Table 6: updates of a batch of images",
         parts=_parts_of_6,
-        rows=fixed(*(Line(name, {"method.name": name}) for name in ("fast", "nayer"))),
+        rows=_equally_often,
         columns=fixed(*(Line(f"g{steps}", {"method.inversion_steps": steps}) for steps in published.STEPS)),
     ),
     "nayer-8": Table(

@@ -302,3 +302,13 @@ def test_only_the_teachers_that_a_batch_asks_label_it_and_their_weights_sum_to_o
         (0.5, 0.5),
         (0.667, 0.333),
     }
+
+
+def test_judging_changes_nothing_of_what_an_assistant_trains() -> None:
+    party = build_party(0, 1, teacher(0), settings(), CPU)
+    parameters = list(party.assistant.parameters())
+    parameters[0].requires_grad_(False)  # As networks of other people have it with fixed embeddings.
+    before = parameters[0].clone()
+    party.step(0)
+    assert [one.requires_grad for one in parameters] == [False, *[True] * (len(parameters) - 1)]
+    assert torch.equal(parameters[0], before)

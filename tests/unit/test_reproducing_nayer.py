@@ -49,6 +49,14 @@ def test_every_cell_is_a_valid_configuration_of_one_teacher(table: str, scale: A
         assert {column for _, column in part.published} == {column.key for column in columns}
 
 
+@pytest.mark.parametrize(("override", "every"), [((), 20), (("method.inversion_every=7",), 7)])
+def test_both_rows_of_table_6_make_as_many_batches(override: tuple[str, ...], every: int) -> None:
+    config = base_of(parts_of("nayer-6", "paper")[0], override)
+    made = [with_values(prepared(config), row.values, "row") for row in TABLES["nayer-6"].rows(config)]
+    assert [one.method.name for one in made] == ["fast", "nayer"]
+    assert [one.method.inversion_every for one in made] == [every, every]
+
+
 def test_at_scale_paper_the_settings_are_the_supplements_but_for_what_is_said() -> None:
     """Its Section A, and its Table 3."""
     parts = [*parts_of("nayer-6", "paper"), *parts_of("nayer-8", "paper")]
