@@ -38,7 +38,7 @@ def markdown(
         f"    {shlex.join(command)}",
     ]
     for one in parts:
-        lines += ["", *_part(one, configs[one.part.name])]
+        lines += ["", *_part(one, configs[one.part.name], len(seeds))]
     return "\n".join(lines) + "\n"
 
 
@@ -52,7 +52,7 @@ def csv(parts: Sequence[Filled]) -> str:
     return csv_text(CSV_HEADER, rows)
 
 
-def _part(one: Filled, config: RunConfig) -> list[str]:
+def _part(one: Filled, config: RunConfig, seeds: int) -> list[str]:
     lines = [f"## {one.part.name}", "", settings(config), ""]
     if one.part.differs:
         lines += [f"Not as in the paper: {one.part.differs}.", ""]
@@ -64,10 +64,10 @@ def _part(one: Filled, config: RunConfig) -> list[str]:
         texts = [TITLES.get(row, row)]
         for column in one.columns:
             cell = one.cells.get((row, column))
-            texts += [_shown(cell), one.part.published.get((row, column), DASH), _seconds(cell)]
+            texts += [_shown(cell, seeds), one.part.published.get((row, column), DASH), _seconds(cell)]
         lines.append(_line(texts))
         if one.part.distances is not None and row not in REFERENCES:
-            lines.append(_line(_distances(one, row, one.part.distances)))
+            lines.append(_line(_distances(one, row, one.part.distances, seeds)))
     lines += [
         "",
         f"{one.seconds:.0f} s of runs in all, on {' and on '.join(one.hardware) or 'nothing yet'}.",
@@ -128,12 +128,12 @@ def _csv_lines(one: Filled, row: str, column: str) -> list[list[Any]]:
     return lines
 
 
-def _distances(one: Filled, row: str, printed: Numbers) -> list[str]:
+def _distances(one: Filled, row: str, printed: Numbers, seeds: int) -> list[str]:
     texts = [f"{TITLES.get(row, row)}: feature distance"]
     for column in one.columns:
         cell = one.cells.get((row, column))
         far = cell.distance if cell else None
-        texts += [_number(far) if far else DASH, printed.get((row, column), DASH), DASH]
+        texts += [_numbers([far], seeds) if far else DASH, printed.get((row, column), DASH), DASH]
     return texts
 
 
@@ -141,12 +141,16 @@ def _line(texts: Sequence[str]) -> str:
     return "| " + " | ".join(texts) + " |"
 
 
-def _shown(cell: Cell | None) -> str:
+def _shown(cell: Cell | None, seeds: int) -> str:
     if cell is None or not cell.spreads:
         return "failed" if cell is not None and cell.failed else DASH
-    text = " / ".join(map(_number, cell.spreads))
-    missing = bool(cell.failed) and cell.row not in REFERENCES
-    return f"{text} ({cell.spreads[0].count})" if missing else text
+    return _numbers(cell.spreads, seeds)
+
+
+def _numbers(spreads: Sequence[Spread], seeds: int) -> str:
+    """With how many they are over, where that is not all `seeds`."""
+    text, count = " / ".join(map(_number, spreads)), spreads[0].count
+    return f"{text} ({count})" if count < seeds else text
 
 
 def _number(one: Spread) -> str:
