@@ -127,8 +127,3 @@ def forward_flops(module: torch.nn.Module, shape: tuple[int, ...]) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         twin(torch.empty(shape, device="meta"))
     return int(counter.get_total_flops())
-
-
-def sample_standard_deviation(values: Sequence[float]) -> float:
-    """Sample standard deviation (n - 1), as the paper reports; 0 for one value."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
