@@ -9,9 +9,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ray.tune.schedulers import FIFOScheduler
+
 from orchestrator.progress import Display
 from orchestrator.sweep import population
 from orchestrator.sweep.board import Board, Row
+from orchestrator.sweep.halving import halving
 from orchestrator.sweep.points import Point, drawn_space, param_space, point_of, searcher
 from orchestrator.sweep.space import Parameters
 from orchestrator.sweep.study import Study
@@ -89,17 +92,12 @@ def _means(rows: Sequence[Row]) -> list[tuple[Parameters, float]]:
 
 
 def _scheduler(study: Study) -> Any:
-    from ray.tune import schedulers
-
     if study.scheduler == "pbt":
         return population.scheduler(study)
     epochs = int(study.base["schedule"]["epochs"])
-    if study.scheduler == "asha":
-        # What reaches max_t is stopped; here it is to finish.
-        return schedulers.ASHAScheduler(
-            time_attr="epoch", max_t=epochs + 1, grace_period=max(1, epochs // 4), reduction_factor=2
-        )
-    return schedulers.FIFOScheduler()
+    if study.scheduler == "asha" and epochs > 1:
+        return halving(epochs)
+    return FIFOScheduler()
 
 
 @contextlib.contextmanager
