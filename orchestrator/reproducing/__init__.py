@@ -20,6 +20,7 @@ from orchestrator.reproducing.tables import TABLES, parts_of
 from orchestrator.reproducing.writing import csv, markdown
 from orchestrator.run_folder import write_text
 from orchestrator.sweep import driving
+from orchestrator.sweep.earlier import begun_before
 from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.space import check_space
 from orchestrator.sweep.wishes import CACHE, Wishes, prepared
@@ -102,7 +103,7 @@ def _studies(order: Order) -> list[PartStudy]:
         raise user_error("--rows, --columns, --parts: the table has no cell there")
     studies = [study for study in studies if study.wanted or study.shown_rows]
     for study in studies:
-        driving.begun_before(study.config)
+        begun_before(study.config)
         if not study.is_over:
             _check_data(study.config)
             check_space(study.space, prepared(study.config), order.table)

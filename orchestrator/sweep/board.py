@@ -43,16 +43,25 @@ class Row(TypedDict):
 class Board:
     """The rows, in the order in which the trials were planned."""
 
-    def __init__(self, study: Study, display: Display, rows: Sequence[Row] = ()) -> None:
+    def __init__(
+        self, study: Study, display: Display, rows: Sequence[Row] = (), kept: Sequence[Row] = ()
+    ) -> None:
+        """`kept` are of an earlier sweep in the same folder: they are not run."""
         self._study, self._display = study, display
         self._rows = {row["name"]: row for row in rows}
         self._epochs = int(study.base["schedule"]["epochs"])
+        self._kept = [self._found(row) for row in kept]
         self._written = 0.0
 
     @property
     def rows(self) -> list[Row]:
-        """As they are now."""
+        """Of the trials that are to be over in the end, as they are now."""
         return list(self._rows.values())
+
+    @property
+    def all_rows(self) -> list[Row]:
+        """And of those that are kept."""
+        return [*self._kept, *self.rows]
 
     def know(self, points: Sequence[Point]) -> None:
         """These trials will be run; what their folders hold already counts, and what is known of them."""
@@ -96,9 +105,14 @@ class Board:
                 for key, label in self._study.space.labels().items()
             },
             **to_json(self._study),
-            "trials": self.rows,
+            "trials": self.all_rows,
         }
         write_json(self._study.folder / SWEEP, content)
+
+    def _found(self, row: Row) -> Row:
+        """What is known of a trial that nobody is at work on."""
+        state = row["status"] if row["status"] in OVER else "waiting"
+        return self._row(Point(row["name"], row["parameters"], row["seed"]), state, row["reason"])
 
     def _row(self, point: Point, state: State, why: str | None) -> Row:
         folder = self._study.folder / TRIALS / point.name

@@ -16,7 +16,6 @@ from orchestrator.cluster import cluster
 from orchestrator.config import RunConfig
 from orchestrator.dry_run import subject
 from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
-from orchestrator.identity import check_identity
 from orchestrator.loading import config_name, dump_config, load_config
 from orchestrator.lock import InUse, locked
 from orchestrator.progress import Display
@@ -24,7 +23,8 @@ from orchestrator.run_folder import make_run_folder, write_text
 from orchestrator.running import resolve
 from orchestrator.stopping import Stopping
 from orchestrator.sweep import reporting, tracking
-from orchestrator.sweep.board import SWEEP, Board, Row, read_sweep
+from orchestrator.sweep.board import Board, Row, read_sweep
+from orchestrator.sweep.earlier import Earlier, begun_before
 from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.points import known_points
 from orchestrator.sweep.space import Space, check_space, load_space
@@ -33,7 +33,6 @@ from orchestrator.sweep.trial import ERROR, STOP
 from orchestrator.sweep.tuning import run_trials
 from orchestrator.sweep.wishes import Wishes, check_cases, check_wishes, prepared
 from orchestrator.terminal import terminal
-from orchestrator.tracking import flat
 
 STOP_SECONDS = 8.0
 """How long trials have for their last checkpoints."""
@@ -72,8 +71,8 @@ def run_space(
     console: Console | None = None,
     again: bool = False,
 ) -> SweepResult:
-    """`sweep` of a space in memory; with `again` its folder may hold a sweep of the same configuration, whose
-    finished trials stay as they are.
+    """`sweep` of a space in memory; with `again` its folder may hold a sweep of the same configuration, of
+    which what is finished, and every trial that is not of this space, stay as they are.
 
     Raises:
         UserError, Interrupted, RunFailed: as `sweep`.
@@ -84,10 +83,7 @@ def run_space(
     check_cases(wishes, space)
     subject(config)  # What every trial would refuse.
     earlier = begun_before(config) if again else None
-    if earlier is None:
-        folder, parent = make_run_folder(config.output, config.name, default_name), None
-    else:
-        folder, parent = earlier
+    folder = earlier.folder if earlier else make_run_folder(config.output, config.name, default_name)
     display = Display(console or terminal())
     study = Study(
         folder=folder,
@@ -101,34 +97,14 @@ def run_space(
         concurrent=0,
         plan=None,
         gpus=0.0,
-        parent=parent,
+        parent=earlier.parent if earlier else None,
     )
     try:
-        return _run(study, config, wishes.concurrent, display, [])
+        return _run(study, config, wishes.concurrent, display, earlier=earlier)
     except UserError:
         with contextlib.suppress(OSError):
             folder.rmdir()  # Only if nothing has been written.
         raise
-
-
-def begun_before(config: RunConfig) -> tuple[Path, str | None] | None:
-    """The folder of the sweep of this name, and its run in MLflow; None if there is no such sweep.
-
-    Raises:
-        UserError: it is of another configuration.
-    """
-    assert config.name is not None
-    folder = Path(config.output).absolute() / config.name
-    if not (folder / SWEEP).exists():
-        return None
-    parent: str | None = read_sweep(folder)["mlflow_run_id"]
-    before = load_config(str(folder / "config.yaml"))
-    theirs, ours = (flat(one.model_dump(mode="json")) for one in (before, absolute(config)))
-    try:
-        check_identity(theirs, ours, str(folder))
-    except UserError as error:
-        raise UserError(f"{error}; choose another folder (name=ANOTHER)") from None
-    return folder, parent
 
 
 def resume(folder: Path, concurrent: int | None = None, console: Console | None = None) -> SweepResult:
@@ -156,22 +132,33 @@ def resume(folder: Path, concurrent: int | None = None, console: Console | None 
         )
     except (LookupError, TypeError, ValueError) as error:
         raise UserError(f"{folder / 'sweep.json'}: is damaged ({type(error).__name__})") from error
-    return _run(study, config, concurrent, Display(console or terminal()), known["trials"])
+    return _run(study, config, concurrent, Display(console or terminal()), rows=known["trials"])
 
 
 def _run(
-    study: Study, config: RunConfig, concurrent: int | None, display: Display, rows: Sequence[Row]
+    study: Study,
+    config: RunConfig,
+    concurrent: int | None,
+    display: Display,
+    rows: Sequence[Row] = (),
+    earlier: Earlier | None = None,
 ) -> SweepResult:
+    """Those of `rows` that are not over, if there are any, else all of the study's points."""
     stopping = Stopping()
     with stopping.installed(), locked(study.folder), display:
-        total = study.points * len(study.seeds)
+        points = known_points(study)
+        names = [row["name"] for row in rows] or [point.name for point in points]
+        kept = earlier.rows_but(names) if earlier else []
+        total = study.points * len(study.seeds) if study.search == "optuna" else len(names)
         try:
             with cluster(config.engine):
                 stopping.install()  # Ray takes SIGTERM for itself.
                 study = _placed(study, config, concurrent, total)
-                study = _begun(study, config, display)
-                board = Board(study, display, rows)
-                board.know(known_points(study))
+                study = _begun(study, config, display, kept)
+                if earlier is not None:
+                    study = earlier.joined(study)
+                board = Board(study, display, rows, kept)
+                board.know(points)
                 with tracking.finished(study, board, display.said):
                     try:
                         run_trials(study, board, total, display)
@@ -197,7 +184,7 @@ def _placed(study: Study, config: RunConfig, concurrent: int | None, total: int)
     return dataclasses.replace(study, concurrent=count, plan=plan, gpus=gpus)
 
 
-def _begun(study: Study, config: RunConfig, display: Display) -> Study:
+def _begun(study: Study, config: RunConfig, display: Display, kept: Sequence[Row]) -> Study:
     """The folder with what has to be known to go on; what is left of an earlier start goes."""
     folder = study.folder
     if study.parent is None:
@@ -207,8 +194,10 @@ def _begun(study: Study, config: RunConfig, display: Display) -> Study:
     if not (folder / "config.yaml").exists():
         write_text(folder / "config.yaml", dump_config(absolute(config)))
     (folder / STOP).unlink(missing_ok=True)
+    stay = {row["name"] for row in kept}
     for error in (folder / TRIALS).glob(f"*{ERROR}"):
-        error.unlink()
+        if error.name.removesuffix(ERROR) not in stay:
+            error.unlink()
     shutil.rmtree(folder / "tune", ignore_errors=True)
     display.said(
         f"{study.points} points x {len(study.seeds)} seeds, {study.concurrent} trials at once; results go "

@@ -17,7 +17,7 @@ REPORT = "report.html"
 
 def show(study: Study, board: Board, display: Display) -> None:
     """Print the comparison and write the report, if any trial was finished."""
-    if not any(row["status"] == "finished" for row in board.rows):
+    if not any(row["status"] == "finished" for row in board.all_rows):
         return
     comparison = compare(collect([study.folder]))
     display.console.print(comparison_table(comparison))

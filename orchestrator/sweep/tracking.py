@@ -83,9 +83,11 @@ def finished(study: Study, board: Board, say: Callable[[str], None]) -> Iterator
 
 
 def _numbers(board: Board) -> Mapping[str, Any]:
-    states = [row["status"] for row in board.rows]
+    states = [row["status"] for row in board.all_rows]
     scores = [
-        row["objective"] for row in board.rows if row["status"] == "finished" and row["objective"] is not None
+        row["objective"]
+        for row in board.all_rows
+        if row["status"] == "finished" and row["objective"] is not None
     ]
     counts = {f"trials/{state.replace(' ', '_')}": float(states.count(state)) for state in set(states)}
     return counts | ({"best/objective": max(scores)} if scores else {})

@@ -1,0 +1,70 @@
+"""What a sweep's folder holds before the sweep begins."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+from orchestrator.config import RunConfig
+from orchestrator.errors import UserError
+from orchestrator.identity import check_identity
+from orchestrator.loading import load_config
+from orchestrator.sweep.board import SWEEP, Row, read_sweep
+from orchestrator.sweep.paths import absolute
+from orchestrator.sweep.space import Parameters
+from orchestrator.sweep.study import Study
+from orchestrator.tracking import flat
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """A sweep of the same configuration in the same folder, of other cases perhaps."""
+
+    folder: Path
+    parent: str | None
+    """Its run in MLflow."""
+    cases: dict[str, Parameters]
+    seeds: list[int]
+    rows: list[Row]
+
+    def joined(self, study: Study) -> Study:
+        """`study` as the folder describes it: with what it had."""
+        cases = {**self.cases, **study.space.cases}
+        return dataclasses.replace(
+            study,
+            space=study.space.model_copy(update={"cases": cases}),
+            seeds=sorted({*self.seeds, *study.seeds}),
+        )
+
+    def rows_but(self, names: Iterable[str]) -> list[Row]:
+        """Those of other trials than `names`, which stay as they are."""
+        others = set(names)
+        return [row for row in self.rows if row["name"] not in others]
+
+
+def begun_before(config: RunConfig) -> Earlier | None:
+    """The sweep of this name; None if there is none.
+
+    Raises:
+        UserError: it is of another configuration, or damaged.
+    """
+    assert config.name is not None
+    folder = Path(config.output).absolute() / config.name
+    if not (folder / SWEEP).exists():
+        return None
+    known = read_sweep(folder)
+    before = load_config(str(folder / "config.yaml"))
+    theirs, ours = (flat(one.model_dump(mode="json")) for one in (before, absolute(config)))
+    try:
+        check_identity(theirs, ours, str(folder))
+    except UserError as error:
+        raise UserError(f"{error}; choose another folder (name=ANOTHER)") from None
+    try:
+        return Earlier(
+            folder=folder,
+            parent=known["mlflow_run_id"],
+            cases=dict(known["definition"].get("cases", {})),
+            seeds=list(known["seeds"]),
+            rows=list(known["trials"]),
+        )
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder / SWEEP}: is damaged ({type(error).__name__})") from error
