@@ -23,8 +23,8 @@ from orchestrator.run_folder import make_run_folder, write_text
 from orchestrator.running import resolve
 from orchestrator.stopping import Stopping
 from orchestrator.sweep import reporting, tracking
-from orchestrator.sweep.board import Board, Row, read_sweep
-from orchestrator.sweep.earlier import Earlier, begun_before
+from orchestrator.sweep.board import SWEEP, Board, Row, read_sweep
+from orchestrator.sweep.earlier import CONFIG, Earlier, begun_before, forget_killed_start, forget_start
 from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.points import known_points
 from orchestrator.sweep.space import Space, check_space, load_space
@@ -83,6 +83,8 @@ def run_space(
     check_cases(wishes, space)
     subject(config)  # What every trial would refuse.
     earlier = begun_before(config) if again else None
+    if config.name is not None:
+        forget_killed_start(Path(config.output).absolute() / config.name)
     folder = earlier.folder if earlier else make_run_folder(config.output, config.name, default_name)
     display = Display(console or terminal())
     study = Study(
@@ -101,7 +103,7 @@ def run_space(
     )
     try:
         return _run(study, config, wishes.concurrent, display, earlier=earlier)
-    except UserError:
+    except (UserError, Interrupted):
         with contextlib.suppress(OSError):
             folder.rmdir()  # Only if nothing has been written.
         raise
@@ -114,7 +116,7 @@ def resume(folder: Path, concurrent: int | None = None, console: Console | None 
         UserError, Interrupted, RunFailed: as `sweep`.
     """
     known, folder = read_sweep(folder), folder.absolute()
-    config = load_config(str(folder / "config.yaml"))
+    config = load_config(str(folder / CONFIG))
     try:
         study = Study(
             folder=folder,
@@ -131,7 +133,7 @@ def resume(folder: Path, concurrent: int | None = None, console: Console | None 
             parent=known["mlflow_run_id"],
         )
     except (LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / 'sweep.json'}: is damaged ({type(error).__name__})") from error
+        raise UserError(f"{folder / SWEEP}: is damaged ({type(error).__name__})") from error
     return _run(study, config, concurrent, Display(console or terminal()), rows=known["trials"])
 
 
@@ -169,10 +171,13 @@ def _run(
                     reporting.show(study, board, display)
         except KeyboardInterrupt as error:
             how = Terminated if stopping.signal == signal.SIGTERM else Interrupted
+            if not (study.folder / SWEEP).exists():
+                forget_start(study.folder)
+                raise how("stopped while starting; nothing has been run") from error
             raise how(f"stopped; to go on: dfmf sweep --resume {study.folder}") from error
     if not any(row["status"] == "finished" for row in board.rows):
         raise RunFailed(
-            f"no trial was finished; the reasons are in {study.folder / 'sweep.json'}; to try again: "
+            f"no trial was finished; the reasons are in {study.folder / SWEEP}; to try again: "
             f"dfmf sweep --resume {study.folder}"
         )
     return SweepResult(folder=study.folder, trials=board.rows)
@@ -191,8 +196,8 @@ def _begun(study: Study, config: RunConfig, display: Display, kept: Sequence[Row
         study = dataclasses.replace(study, parent=tracking.start(study, config))
     else:
         tracking.resume(study)
-    if not (folder / "config.yaml").exists():
-        write_text(folder / "config.yaml", dump_config(absolute(config)))
+    if not (folder / CONFIG).exists():
+        write_text(folder / CONFIG, dump_config(absolute(config)))
     (folder / STOP).unlink(missing_ok=True)
     stay = {row["name"] for row in kept}
     for error in (folder / TRIALS).glob(f"*{ERROR}"):

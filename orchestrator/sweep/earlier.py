@@ -1,5 +1,6 @@
 """What a sweep's folder holds before the sweep begins."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,11 +9,16 @@ from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
 from orchestrator.identity import check_identity
 from orchestrator.loading import load_config
+from orchestrator.lock import LOCK, locked
 from orchestrator.sweep.board import SWEEP, Row, read_sweep
 from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.space import Parameters
 from orchestrator.sweep.study import Study
 from orchestrator.tracking import flat
+
+CONFIG = "config.yaml"
+UNFINISHED = (f".{CONFIG}.", f".{SWEEP}.")
+"""How files begin that are not whole yet."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +58,7 @@ def begun_before(config: RunConfig) -> Earlier | None:
     if not (folder / SWEEP).exists():
         return None
     known = read_sweep(folder)
-    before = load_config(str(folder / "config.yaml"))
+    before = load_config(str(folder / CONFIG))
     theirs, ours = (flat(one.model_dump(mode="json")) for one in (before, absolute(config)))
     try:
         check_identity(theirs, ours, str(folder))
@@ -68,3 +74,28 @@ def begun_before(config: RunConfig) -> Earlier | None:
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{folder / SWEEP}: is damaged ({type(error).__name__})") from error
+
+
+def forget_start(folder: Path) -> None:
+    """Take away the configuration that a start left which was stopped before it had planned anything; a
+    folder that holds more stays as it is. The caller has locked it."""
+    if _is_start(folder):
+        for path in folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+
+
+def forget_killed_start(folder: Path) -> None:
+    """`forget_start` of one that was killed.
+
+    Raises:
+        UserError: somebody is at work there.
+    """
+    with contextlib.suppress(OSError):
+        if folder.is_dir() and _is_start(folder):
+            with locked(folder):
+                forget_start(folder)
+
+
+def _is_start(folder: Path) -> bool:
+    return all(path.name in (CONFIG, LOCK) or path.name.startswith(UNFINISHED) for path in folder.iterdir())
