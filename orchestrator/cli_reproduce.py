@@ -1,11 +1,12 @@
 """The command that runs a paper's table."""
 
+import shlex
 from typing import Annotated, cast
 
 import typer
 
 from orchestrator.cli_parts import Overrides, one_line_errors
-from orchestrator.errors import UserError
+from orchestrator.errors import RunFailed, UserError
 from orchestrator.terminal import terminal
 
 
@@ -55,9 +56,13 @@ def reproduce(
             overrides=tuple(overrides or ()),
             concurrent=concurrent,
         )
-        folder = run_table(order, terminal())
-        print((folder / "table.md").read_text(encoding="utf-8"), end="")
-        print(f"\nwrote {folder / 'table.md'} and {folder / 'table.csv'}")
+        made = run_table(order, terminal())
+        page = made.folder / "table.md"
+        print(page.read_text(encoding="utf-8"), end="")
+        print(f"\nwrote {page} and {made.folder / 'table.csv'}")
+        if made.failed:
+            count = "1 run" if made.failed == 1 else f"{made.failed} runs"
+            raise RunFailed(f"{count} failed: {page}; to try again: {shlex.join(order.command)}")
 
 
 def _keys(text: str | None) -> tuple[str, ...] | None:

@@ -1,5 +1,6 @@
 """A paper's tables by one command: ordinary fusions, as sweeps, written beside the published numbers."""
 
+import contextlib
 import dataclasses
 import itertools
 import shlex
@@ -27,18 +28,28 @@ from orchestrator.sweep.wishes import CACHE, Wishes, prepared
 from orchestrator.teachers import read_data
 from orchestrator.terminal import terminal
 
-__all__ = ["TABLES", "Order", "Scale", "reproduce"]
+__all__ = ["TABLES", "Order", "Reproduced", "Scale", "reproduce"]
 
 
-def reproduce(order: Order, console: Console | None = None) -> Path:
-    """Run what is not finished of a table, and write it: table.md and table.csv in the folder that is
-    returned. The same order again goes on where it stopped.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reproduced:
+    """A table that has been written."""
+
+    folder: Path
+    """With table.md and table.csv."""
+    failed: int
+    """How many of the runs that were asked for are not finished."""
+
+
+def reproduce(order: Order, console: Console | None = None) -> Reproduced:
+    """Run what is not finished of a table, all its parts, and write it: table.md and table.csv. The same
+    order again goes on where it stopped.
 
     Raises:
         UserError: there is no such table, scale, row, column or part; its data is not there; its folder is of
             another configuration. Nothing has been run or written.
         Interrupted: Ctrl-C or SIGTERM; the table has what is finished.
-        RunFailed: no run of the table was finished.
+        RunFailed: the disk does not take the table.
     """
     console = console or terminal()
     studies = _studies(order)
@@ -47,29 +58,43 @@ def reproduce(order: Order, console: Console | None = None) -> Path:
         for study in studies:
             if not study.is_over:
                 _run(study, order, console)
-    finally:
-        if any(study.folder.exists() for study in studies):
-            _write(order, folder, studies)
-    return folder
+    except Interrupted as error:  # The sweep's own words know nothing of the table.
+        unwritten, table = _hindrance(order, folder, studies), folder / "table.md"
+        kept = f"what is finished is in {table}; " if table.exists() else ""
+        said = f"{unwritten}; " if unwritten else kept
+        raise type(error)(f"stopped; {said}to go on: {shlex.join(order.command)}") from error
+    except UserError as error:
+        unwritten = _hindrance(order, folder, studies)
+        raise UserError(f"{error}\n{unwritten}" if unwritten else str(error)) from error
+    _write(order, folder, studies)
+    return Reproduced(folder=folder, failed=sum(study.lacking for study in studies))
 
 
 def _run(study: PartStudy, order: Order, console: Console) -> None:
     wishes = Wishes(space=order.table, seeds=order.seeds, concurrent=order.concurrent)
     name = study.config.name or order.table
-    try:
+    with contextlib.suppress(RunFailed):  # Of all its runs, which the table says; other parts may do better.
         driving.run_space(study.config, study.space, wishes, name, console, again=True)
-    except Interrupted as error:  # The sweep's own words know nothing of the table.
-        table = study.folder.parent / "table.md"
-        raise type(error)(
-            f"stopped; what is finished is in {table}; to go on: {shlex.join(order.command)}"
-        ) from error
-    except RunFailed as error:
-        if not study.is_begun:
-            raise RunFailed(f"{error}; or, for the whole table: {shlex.join(order.command)}") from error
+
+
+def _hindrance(order: Order, folder: Path, studies: Sequence[PartStudy]) -> str:
+    """Write the table; why it cannot be, in a line."""
+    try:
+        _write(order, folder, studies)
+    except (UserError, RunFailed) as error:
+        return f"the table has not been written: {error}"
+    return ""
 
 
 def _write(order: Order, folder: Path, studies: Sequence[PartStudy]) -> None:
-    """With what other orders have finished; `shown` is the order for all of it."""
+    """With what other orders have finished, if anything is there; `shown` is the order for all of it.
+
+    Raises:
+        UserError: a summary is damaged.
+        RunFailed: the disk takes nothing.
+    """
+    if not any(study.folder.exists() for study in studies):
+        return
     shown = dataclasses.replace(
         order,
         rows=order.rows and _keys(row for study in studies for row in study.shown_rows),
@@ -79,8 +104,11 @@ def _write(order: Order, folder: Path, studies: Sequence[PartStudy]) -> None:
     parts = [study.results(shown) for study in studies]
     configs = {study.part.name: study.config for study in studies}
     title = f"{TABLES[order.table].title} (scale {order.scale})"
-    write_text(folder / "table.md", markdown(title, parts, configs, studies[0].seeds, shown.command))
-    write_text(folder / "table.csv", csv(parts))
+    try:
+        write_text(folder / "table.md", markdown(title, parts, configs, studies[0].seeds, shown.command))
+        write_text(folder / "table.csv", csv(parts))
+    except OSError as error:
+        raise RunFailed(f"{folder}: cannot be written to ({error.strerror})") from error
 
 
 def _keys(lines: Iterable[Line]) -> tuple[str, ...]:

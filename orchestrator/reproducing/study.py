@@ -49,9 +49,9 @@ class PartStudy:
         return all(self._finished(self.wanted))
 
     @property
-    def is_begun(self) -> bool:
-        """Whether anything that is to be run is finished."""
-        return any(self._finished(self.wanted))
+    def lacking(self) -> int:
+        """How many runs that are to be run are not finished."""
+        return self._finished(self.wanted).count(False)
 
     @property
     def shown_rows(self) -> list[Line]:

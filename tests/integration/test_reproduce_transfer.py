@@ -48,7 +48,7 @@ def test_a_persons_images_make_a_table_with_distances_that_is_gone_on_with(
     with pytest.raises(Interrupted):
         reproduce(asked, quiet)
     monkeypatch.setattr(driving, "run_trials", stops_after(3))
-    folder = reproduce(asked, quiet)
+    folder = reproduce(asked, quiet).folder
 
     trials = folder / "digits" / "trials"
     sets = [

@@ -15,7 +15,7 @@ from orchestrator import reproducing
 from orchestrator.config import RunConfig
 from orchestrator.environment import git_commit, processor
 from orchestrator.errors import Interrupted, UserError
-from orchestrator.reproducing import Order, reproduce
+from orchestrator.reproducing import Order, Reproduced, reproduce
 from orchestrator.reproducing.published_dfmf import TABLE_2_CIFAR10, TABLE_2_CIFAR100
 from orchestrator.reproducing.scales import base_of
 from orchestrator.reproducing.tables import DFMF_TABLES, TABLES, all_methods, parts_of
@@ -56,7 +56,7 @@ def test_a_table_is_run_goes_on_after_a_stop_and_is_written_beside_the_published
     ]
 
     without_ray.setattr(driving, "run_trials", stops_after(1))  # No more than the one that is left.
-    assert reproduce(asked, quiet) == folder
+    assert reproduce(asked, quiet) == Reproduced(folder=folder, failed=0)
     assert {path: path.stat().st_mtime_ns for path in over} == over
     without_ray.setattr(driving, "run_trials", stops_after(0))  # Nothing is left.
     reproduce(asked, quiet)
@@ -126,7 +126,7 @@ def test_a_finished_table_is_not_written_anew_with_other_settings(
 ) -> None:
     asked = {"rows": ("zskt",), "columns": ("r3",)}
     without_ray.setattr(driving, "run_trials", stops_after(1))
-    table = reproduce(order(tmp_path, **asked), Console(quiet=True)) / "table.md"
+    table = reproduce(order(tmp_path, **asked), Console(quiet=True)).folder / "table.md"
     written = table.read_text()
     with pytest.raises(UserError, match=r"is of another configuration: schedule.m_s: 1 there, 2 here"):
         reproduce(order(tmp_path, "schedule.m_s=2", **asked), Console(quiet=True))
@@ -141,7 +141,7 @@ def test_columns_and_parts_are_run_alone_and_stay_when_others_are_asked_for(
     def some(columns: tuple[str, ...], parts: tuple[str, ...]) -> tuple[str, list[str]]:
         """The table, and which trials there are."""
         asked = order(tmp_path, table="dfmf-4", rows=("dfmf",), columns=columns, parts=parts)
-        folder = reproduce(asked, quiet)
+        folder = reproduce(asked, quiet).folder
         done = [path.parent.relative_to(folder) for path in folder.glob("*/trials/*/summary.json")]
         return (folder / "table.md").read_text(), sorted(map(str, done))
 

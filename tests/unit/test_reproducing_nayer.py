@@ -95,7 +95,7 @@ def test_embeddings_are_measured_where_there_are_any(tmp_path: Path, monkeypatch
     without_cluster(monkeypatch)
     monkeypatch.setattr(driving, "run_trials", stops_after(3))
     quiet = Console(quiet=True)
-    folder = reproduce(order(tmp_path, "nayer-8"), quiet)
+    folder = reproduce(order(tmp_path, "nayer-8"), quiet).folder
     found = lines(folder)
     assert float(found["nayer_one_hot", "student"]["accuracy_mean"]) > 0
     assert found["nayer_lte", "student"]["accuracy_mean"] == ""
@@ -107,7 +107,7 @@ def test_embeddings_are_measured_where_there_are_any(tmp_path: Path, monkeypatch
 
     np.save(tmp_path / "names.npy", np.random.default_rng(0).normal(size=(10, 6)))
     named = f"method.embeddings={tmp_path / 'names.npy'}"
-    other = reproduce(order(tmp_path, "nayer-8", named, "name=other"), quiet)
+    other = reproduce(order(tmp_path, "nayer-8", named, "name=other"), quiet).folder
     assert other == tmp_path / "other"
     found = lines(other)
     assert float(found["nayer_lte", "student"]["accuracy_mean"]) > 0
