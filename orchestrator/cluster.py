@@ -22,6 +22,11 @@ WAIT_NOTICE_SECONDS = 10.0
 CONNECT_SECONDS = 10.0
 
 
+def is_shared(engine: EngineSettings) -> bool:
+    """Whether the cluster is somebody's, which may grow."""
+    return bool(engine.address or os.environ.get("RAY_ADDRESS"))
+
+
 @contextmanager
 def cluster(engine: EngineSettings) -> Iterator[None]:
     """Within the block Ray is connected: to `engine.address`, a submitted job's cluster, or a private one.
@@ -89,7 +94,7 @@ def placed(
     total = ray.cluster_resources()
     plan = plan_actors(num_parties, engine, total.get("CPU", 0.0), total.get("GPU", 0.0))
     check_workers(plan, total.get("GPU", 0.0))
-    patience = engine.wait_seconds if engine.address or os.environ.get("RAY_ADDRESS") else 0.0
+    patience = engine.wait_seconds if is_shared(engine) else 0.0
     fits = plan.gpus <= total.get("GPU", 0.0) and plan.cpus <= total.get("CPU", 0.0)
     if not fits and patience == 0.0:
         raise UserError(f"{_shortage(plan)}; a private cluster cannot grow, so this is not waited for")

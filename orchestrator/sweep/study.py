@@ -83,7 +83,7 @@ def rounded(value: Any) -> Any:
 
 
 def share_out(
-    config: RunConfig, concurrent: int | None, cpus: float, gpus: float, trials: int
+    config: RunConfig, concurrent: int | None, cpus: float, gpus: float, trials: int, *, grows: bool = False
 ) -> tuple[int, Plan | None, float]:
     """How many trials run at once, and what each reserves: its actors, or the GPU share of its only process.
 
@@ -91,9 +91,16 @@ def share_out(
     processes, and, where there are GPUs, as many as there are GPUs.
 
     Raises:
-        UserError: more are wished for than the cluster has room for.
+        UserError: more are wished for than the cluster has room for; or not even one fits, and the cluster is
+            none that grows.
     """
     engine, most = config.engine, _most(config, cpus, gpus)
+    if most < 1 and not grows:
+        raise UserError(
+            f"{_too_much(config, gpus)}: no trial fits ({_needs(config)}); there are {cpus:g} CPUs and "
+            f"{gpus:g} GPUs, and a private cluster cannot grow, so this is not waited for"
+        )
+    most = max(1, most)
     if concurrent is not None and concurrent > most:
         raise UserError(
             f"--concurrent {concurrent}: the cluster has {cpus:g} CPUs and {gpus:g} GPUs, at most {most} "
@@ -112,11 +119,15 @@ MINIMUM = 0.5
 def _most(config: RunConfig, cpus: float, gpus: float) -> int:
     engine = config.engine
     if engine.mode == "local":
-        return max(1, int(cpus // engine.threads))
-    most = cpus / MINIMUM
-    wanted = engine.student_gpus or 0.0
-    wanted += (engine.gpus_per_party or 0.0) * config.num_parties
-    return max(1, int(min(most, gpus / wanted) if wanted > 0 else most))
+        return int(cpus // engine.threads)
+    most, wanted = cpus / MINIMUM, _gpus(config)
+    return int(min(most, gpus / wanted) if wanted > 0 else most)
+
+
+def _gpus(config: RunConfig) -> float:
+    """That a trial on Ray names."""
+    engine = config.engine
+    return (engine.student_gpus or 0.0) + (engine.gpus_per_party or 0.0) * config.num_parties
 
 
 def _usual(config: RunConfig, cpus: float, gpus: float, most: int) -> int:
@@ -127,10 +138,19 @@ def _usual(config: RunConfig, cpus: float, gpus: float, most: int) -> int:
     return min(most, max(1, int(gpus)) if gpus > 0 else by_cpus)
 
 
+def _too_much(config: RunConfig, gpus: float) -> str:
+    """The key because of which no trial fits."""
+    engine = config.engine
+    if engine.mode == "local":
+        return "engine.threads"
+    return "engine.student_gpus" if (engine.student_gpus or 0.0) > gpus else "engine.gpus_per_party"
+
+
 def _needs(config: RunConfig) -> str:
     if config.engine.mode == "local":
         return f"each needs {config.engine.threads} CPUs, engine.threads"
-    return f"each needs at least {MINIMUM:g} CPUs and the GPUs that engine.* names"
+    named = _gpus(config)
+    return f"each needs at least {MINIMUM:g} CPUs and the {named:g} GPUs that engine.* names"
 
 
 def _shown(value: CaseValue) -> str:
