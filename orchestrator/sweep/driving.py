@@ -78,7 +78,7 @@ def run_space(
         UserError, Interrupted, RunFailed: as `sweep`.
     """
     base = prepared(config)
-    check_space(space, base, wishes.space)
+    check_space(space, base, wishes.space, combined=wishes.search == "grid")
     check_wishes(wishes, config)
     check_cases(wishes, space)
     subject(config)  # What every trial would refuse.

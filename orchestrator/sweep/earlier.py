@@ -34,10 +34,11 @@ class Earlier:
 
     def joined(self, study: Study) -> Study:
         """`study` as the folder describes it: with what it had."""
-        cases = {**self.cases, **study.space.cases}
+        own = study.space.cases
+        others = {name: values for name, values in self.cases.items() if values not in own.values()}
         return dataclasses.replace(
             study,
-            space=study.space.model_copy(update={"cases": cases}),
+            space=study.space.model_copy(update={"cases": {**others, **own}}),
             seeds=sorted({*self.seeds, *study.seeds}),
         )
 

@@ -8,6 +8,7 @@ from orchestrator.comparison import (
     left_out_table,
     write_report,
 )
+from orchestrator.errors import UserError
 from orchestrator.progress import Display
 from orchestrator.sweep.board import Board
 from orchestrator.sweep.study import Study
@@ -16,9 +17,17 @@ REPORT = "report.html"
 
 
 def show(study: Study, board: Board, display: Display) -> None:
-    """Print the comparison and write the report, if any trial was finished."""
+    """Print the comparison and write the report, if any trial was finished; what hinders that is said, and no
+    error: the trials are what they are."""
     if not any(row["status"] == "finished" for row in board.all_rows):
         return
+    try:
+        _compare(study, display)
+    except UserError as error:
+        display.said(f"no report: {error}")
+
+
+def _compare(study: Study, display: Display) -> None:
     comparison = compare(collect([study.folder]))
     display.console.print(comparison_table(comparison))
     display.said(headline(comparison))

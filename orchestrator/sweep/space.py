@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -23,8 +23,12 @@ CaseValue: TypeAlias = Value | list[str] | None
 Parameters: TypeAlias = dict[str, CaseValue]
 """Values of configuration keys, such as ``{"schedule.m_ga": 5}``."""
 
-NOT_TO_BE_SWEPT = ("name", "output", "seed", "engine", "checkpoint", "tracking", "audit")
-MAX_GRID = 100_000
+NOT_TO_BE_SWEPT = (
+    *("name", "output", "seed", "engine", "checkpoint", "tracking", "audit"),
+    *("data", "teachers"),  # Runs on other data, or of other teachers, cannot be compared.
+)
+MOST_LINES = 20
+"""About points that the configuration does not take."""
 
 
 class _Part(BaseModel):
@@ -71,6 +75,10 @@ class Space(_Part):
         for name, values in self.cases.items():
             if twice := [key for key in values if key in self.parameters]:
                 raise ValueError(f"cases.{name}.{twice[0]}: stands among the parameters too")
+            if same := [other for other, its in self.cases.items() if other != name and its == values]:
+                raise ValueError(f"cases.{same[0]}: has the same values as case {name}")
+        if not isinstance(self.seeds, int) and len(set(self.seeds)) < max(1, len(self.seeds)):
+            raise ValueError("seeds: must be at least one, each once")
         return self
 
     def labels(self) -> dict[str, str]:
@@ -133,8 +141,9 @@ def load_space(name: str) -> Space:
         raise user_error(f"space {source}: {error}") from error
 
 
-def check_space(space: Space, base: Tree, source: str) -> None:
-    """Every value and both ends of every range must be what the configuration takes.
+def check_space(space: Space, base: Tree, source: str, *, combined: bool = True) -> None:
+    """Every value and both ends of every range must be what the configuration takes, with each case, and, if
+    they are to be `combined`, so must all points of the grids.
 
     Raises:
         UserError: a line for each that is not.
@@ -150,17 +159,41 @@ def check_space(space: Space, base: Tree, source: str) -> None:
         raise user_error(*wrong)
     for name, values in space.cases.items():
         with_values(base, values, f"space {source}: cases.{name}")
-    for key, parameter in space.parameters.items():
-        ends = [_like(value, parameter) for value in parameter.range or ()]
-        for value in [*parameter.grid, *ends]:
-            try:
-                with_values(base, {key: value}, f"space {source}: {key}={value}")
-            except UserError as error:
-                wrong += [line for line in str(error).splitlines() if line not in wrong]
-    if wrong:
-        raise user_error(*wrong)
+    _check_points(base, _singly(space), source)
+    if combined and len(space.parameters) > 1:
+        _check_points(base, ((_words(space, values), values) for values in space.points()), source)
     for seed in space.seed_list(int(base["seed"])):
         with_values(base, {"seed": seed}, f"space {source}: seeds: {seed}")
+
+
+def _singly(space: Space) -> Iterator[tuple[str, Parameters]]:
+    """Each value and each end of a range alone, with each case; and how to call it."""
+    for key, parameter in space.parameters.items():
+        ends = [_like(value, parameter) for value in parameter.range or ()]
+        for name, case in space.cases.items() or [("", {})]:
+            for value in [*parameter.grid, *ends]:
+                yield f"cases.{name}, {key}={value}" if name else f"{key}={value}", {**case, key: value}
+
+
+def _words(space: Space, point: Parameters) -> str:
+    case = space.case_of(point)
+    return ", ".join(
+        [*([f"cases.{case}"] if case else []), *(f"{key}={point[key]}" for key in space.parameters)]
+    )
+
+
+def _check_points(base: Tree, points: Iterable[tuple[str, Parameters]], source: str) -> None:
+    """Raises UserError: which points the configuration does not take."""
+    wrong: list[str] = []
+    for words, values in points:
+        try:
+            with_values(base, values, f"space {source}: {words}")
+        except UserError as error:
+            wrong += [line for line in str(error).splitlines() if line not in wrong]
+    if len(wrong) > MOST_LINES:
+        wrong[MOST_LINES:] = [f"space {source}: and {len(wrong) - MOST_LINES} more like these"]
+    if wrong:
+        raise user_error(*wrong)
 
 
 def with_values(base: Tree, values: Mapping[str, Any], source: str) -> RunConfig:
