@@ -17,14 +17,22 @@ def sweep(
         str | None,
         typer.Option(help="What to vary: a space's name (`dfmf spaces`) or a YAML file.", show_default=False),
     ] = None,
-    search: Annotated[str, typer.Option(help="grid, random, or optuna.")] = "grid",
+    search: Annotated[
+        str | None,
+        typer.Option(help="grid (what it is by default), random, or optuna.", show_default=False),
+    ] = None,
     samples: Annotated[
         int | None,
         typer.Option(min=1, help="Points that a random search or Optuna draws.", show_default=False),
     ] = None,
     scheduler: Annotated[
-        str, typer.Option(help="none, asha (stops poor trials early), or pbt (changes values in mid-run).")
-    ] = "none",
+        str | None,
+        typer.Option(
+            help="none (what it is by default), asha (stops poor trials early), or pbt (changes values in "
+            "mid-run).",
+            show_default=False,
+        ),
+    ] = None,
     concurrent: Annotated[
         int | None, typer.Option(min=1, help="Trials at once; by default as many as fit.", show_default=False)
     ] = None,
@@ -47,9 +55,10 @@ def sweep(
 
         console = terminal()
         if resume is not None:
-            if run is not None or space is not None:
+            if any(one is not None for one in (run, space, search, samples, scheduler, seeds)):
                 raise UserError(
-                    "--resume: takes the sweep's own configuration and space; only --concurrent may change"
+                    "--resume: takes the sweep's own configuration, space, seeds, search and scheduler; only "
+                    "--concurrent may change"
                 )
             result = driving.resume(resume, concurrent, console)
         elif run is None or space is None:
@@ -57,7 +66,7 @@ def sweep(
                 "RUN and --space: name a configuration and a space, or a sweep to go on with (--resume)"
             )
         else:
-            asked = wishes(space, search, scheduler, samples, concurrent, seeds)
+            asked = wishes(space, search or "grid", scheduler or "none", samples, concurrent, seeds)
             result = driving.sweep(run, overrides or [], asked, console)
         failed = [row for row in result.trials if row["status"] == "failed"]
         console.print(f"results: {result.folder}", soft_wrap=True)

@@ -25,7 +25,7 @@ from orchestrator.stopping import Stopping
 from orchestrator.sweep import reporting, tracking
 from orchestrator.sweep.board import SWEEP, Board, Row, read_sweep
 from orchestrator.sweep.earlier import CONFIG, Earlier, begun_before, forget_killed_start, forget_start
-from orchestrator.sweep.paths import absolute
+from orchestrator.sweep.paths import absolute, absolute_space
 from orchestrator.sweep.points import known_points
 from orchestrator.sweep.space import Space, check_space, load_space
 from orchestrator.sweep.study import TRIALS, Study, share_out
@@ -77,7 +77,7 @@ def run_space(
     Raises:
         UserError, Interrupted, RunFailed: as `sweep`.
     """
-    base = prepared(config)
+    base, space = prepared(config), absolute_space(space)
     check_space(space, base, wishes.space, combined=wishes.search == "grid")
     check_wishes(wishes, config)
     check_cases(wishes, space)

@@ -2,15 +2,20 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from fusion.methods import Nayer, TransferSet
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
 from orchestrator.registry import is_registered
 from orchestrator.sources import is_elsewhere
+from orchestrator.sweep.space import Space
 from orchestrator.teachers import with_versions
 from orchestrator.tracking import SQLITE, tracking_uri
 from orchestrator.transfer import DATA, NOISE
+
+SOURCES, EMBEDDINGS = "method.sources", "method.embeddings"
+"""The keys that a sweep may vary whose values are paths."""
 
 
 def absolute(config: RunConfig) -> RunConfig:
@@ -36,7 +41,7 @@ def absolute(config: RunConfig) -> RunConfig:
         )
     method = config.method
     if isinstance(method, TransferSet):
-        images = tuple(one if one in (NOISE, DATA) else _from_root(one) for one in method.sources)
+        images = tuple(_source(one) for one in method.sources)
         changes["method"] = dataclasses.replace(method, sources=images)
     if isinstance(method, Nayer) and method.embeddings is not None:
         changes["method"] = dataclasses.replace(method, embeddings=_from_root(method.embeddings))
@@ -55,6 +60,30 @@ def absolute(config: RunConfig) -> RunConfig:
             uri = SQLITE + _from_root(uri.removeprefix(SQLITE))
         changes["tracking"] = config.tracking.model_copy(update={"uri": uri})
     return config.model_copy(update=changes)
+
+
+def absolute_space(space: Space) -> Space:
+    """The space with the paths among its values from the root on, for trials are run, and gone on with, from
+    any folder."""
+    parameters = {
+        key: one.model_copy(update={"grid": tuple(_value(key, value) for value in one.grid)})
+        for key, one in space.parameters.items()
+    }
+    cases = {
+        name: {key: _value(key, value) for key, value in values.items()}
+        for name, values in space.cases.items()
+    }
+    return space.model_copy(update={"parameters": parameters, "cases": cases})
+
+
+def _value(key: str, value: Any) -> Any:
+    if key == SOURCES and isinstance(value, list):
+        return [_source(one) for one in value]
+    return _from_root(value) if key == EMBEDDINGS and isinstance(value, str) else value
+
+
+def _source(name: str) -> str:
+    return name if name in (NOISE, DATA) else _from_root(name)
 
 
 def _from_root(path: str) -> str:
