@@ -65,8 +65,7 @@ class Board:
 
     def know(self, points: Sequence[Point]) -> None:
         """These trials will be run; what their folders hold already counts, and what is known of them."""
-        known = [Point(row["name"], row["parameters"], row["seed"]) for row in self.rows]
-        for point in known or points:
+        for point in points:
             self.set(point, "waiting")
         self.write("running")
 

@@ -26,7 +26,7 @@ from orchestrator.sweep import reporting, tracking
 from orchestrator.sweep.board import SWEEP, Board, Row, read_sweep
 from orchestrator.sweep.earlier import CONFIG, Earlier, begun_before, forget_killed_start, forget_start
 from orchestrator.sweep.paths import absolute, absolute_space
-from orchestrator.sweep.points import known_points
+from orchestrator.sweep.points import Point, in_words, known_points
 from orchestrator.sweep.space import Space, check_space, load_space
 from orchestrator.sweep.study import TRIALS, Study, share_out
 from orchestrator.sweep.trial import ERROR, STOP
@@ -148,15 +148,18 @@ def _run(
     """Those of `rows` that are not over, if there are any, else all of the study's points."""
     stopping = Stopping()
     with stopping.installed(), locked(study.folder), display:
-        points = known_points(study)
-        names = [row["name"] for row in rows] or [point.name for point in points]
-        kept = earlier.rows_but(names) if earlier else []
-        total = study.points * len(study.seeds) if study.search == "optuna" else len(names)
+        points = [Point(row["name"], row["parameters"], row["seed"]) for row in rows] or known_points(study)
+        kept = earlier.rows_but(point.name for point in points) if earlier else []
+        total = study.samples * len(study.seeds) if study.search == "optuna" else len(points)
         try:
             with cluster(config.engine):
                 stopping.install()  # Ray takes SIGTERM for itself.
                 study = _placed(study, config, concurrent, total)
-                study = _begun(study, config, display, kept)
+                study = _begun(study, config, kept)
+                display.said(
+                    f"{in_words(study, points)}, {study.concurrent} trials at once; results go to "
+                    f"{study.folder}"
+                )
                 if earlier is not None:
                     study = earlier.joined(study)
                 board = Board(study, display, rows, kept)
@@ -191,7 +194,7 @@ def _placed(study: Study, config: RunConfig, concurrent: int | None, total: int)
     return dataclasses.replace(study, concurrent=count, plan=plan, gpus=gpus)
 
 
-def _begun(study: Study, config: RunConfig, display: Display, kept: Sequence[Row]) -> Study:
+def _begun(study: Study, config: RunConfig, kept: Sequence[Row]) -> Study:
     """The folder with what has to be known to go on; what is left of an earlier start goes."""
     folder = study.folder
     if study.parent is None:
@@ -206,10 +209,6 @@ def _begun(study: Study, config: RunConfig, display: Display, kept: Sequence[Row
         if error.name.removesuffix(ERROR) not in stay:
             error.unlink()
     shutil.rmtree(folder / "tune", ignore_errors=True)
-    display.said(
-        f"{study.points} points x {len(study.seeds)} seeds, {study.concurrent} trials at once; results go "
-        f"to {folder}"
-    )
     return study
 
 

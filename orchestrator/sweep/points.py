@@ -1,6 +1,7 @@
 """From a space to the points that are run: a grid, random draws, or what Optuna suggests."""
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ class Point(NamedTuple):
 def known_points(study: Study) -> list[Point]:
     """What is run, seeds of a point one after the other; what Optuna will suggest is not known before.
 
-    Random draws depend on nothing but the first seed.
+    Random draws depend on nothing but the first seed; what is drawn twice is run once, but for a population.
     """
     if study.search == "optuna":
         return []
@@ -34,7 +35,22 @@ def known_points(study: Study) -> list[Point]:
         points = drawn(study.space, study.samples, study.seeds[0])
     if study.scheduler == "pbt":
         return [Point(_member(index), values, study.seeds[0]) for index, values in enumerate(points)]
-    return [point_of(study, values, seed) for values, seed in itertools.product(points, study.seeds)]
+    found = [point_of(study, values, seed) for values, seed in itertools.product(points, study.seeds)]
+    return list({point.name: point for point in found}.values())
+
+
+def in_words(study: Study, points: Sequence[Point]) -> str:
+    """How many trials there are, and of how many points."""
+    seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
+    if study.search == "optuna":
+        return f"{study.samples} points x {seeds}"
+    if study.scheduler == "pbt":
+        return f"{len(points)} members"
+    different = len({json.dumps(point.parameters, sort_keys=True) for point in points})
+    if different * len(study.seeds) != len(points):  # Of several orders.
+        return f"{len(points)} trials"
+    drawn = f" (of {study.samples} draws)" if study.search == "random" and different < study.samples else ""
+    return f"{different} points{drawn} x {seeds}"
 
 
 def drawn(space: Space, samples: int, seed: int) -> list[Parameters]:

@@ -47,11 +47,6 @@ class Study:
     """The sweep's run in MLflow."""
 
     @property
-    def points(self) -> int:
-        """How many configurations there are, not counting seeds."""
-        return self.samples if self.search != "grid" else sum(1 for _ in self.space.points())
-
-    @property
     def bundles(self) -> list[dict[str, float]]:
         """What a trial reserves. Its own process waits and takes nothing, unless it does the work itself."""
         if self.plan is None:
