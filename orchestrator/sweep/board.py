@@ -49,7 +49,6 @@ class Board:
         """`kept` are of an earlier sweep in the same folder: they are not run."""
         self._study, self._display = study, display
         self._rows = {row["name"]: row for row in rows}
-        self._epochs = int(study.base["schedule"]["epochs"])
         self._kept = [self._found(row) for row in kept]
         self._written = 0.0
 
@@ -62,6 +61,11 @@ class Board:
     def all_rows(self) -> list[Row]:
         """And of those that are kept."""
         return [*self._kept, *self.rows]
+
+    @property
+    def has_results(self) -> bool:
+        """Whether any of the trials that are to be over is finished."""
+        return any(row["status"] == "finished" for row in self.rows)
 
     def know(self, points: Sequence[Point]) -> None:
         """These trials will be run; what their folders hold already counts, and what is known of them."""
@@ -85,8 +89,13 @@ class Board:
         over = sum(state in OVER for state in states)
         failed = f", {states.count('failed')} failed" if "failed" in states else ""
         self._display.note = f"{over} of {total} trials over, {states.count('running')} running{failed}"
-        done = sum(self._epochs if row["status"] in OVER else row["epoch"] for row in self.rows)
-        self._display.advanced("sweep", done, total * self._epochs)
+        epochs = [self._study.epochs(row["parameters"]) for row in self.rows]
+        done = sum(
+            all_of_them if row["status"] in OVER else row["epoch"]
+            for row, all_of_them in zip(self.rows, epochs, strict=True)
+        )
+        unknown = (total - len(self.rows)) * self._study.epochs({})  # Which Optuna will choose.
+        self._display.advanced("sweep", done, sum(epochs) + unknown)
 
     def write(self, status: str, at_most_every: float = 0.0) -> None:
         """sweep.json as it is now."""
@@ -129,10 +138,15 @@ class Board:
         }
         summary = finished_summary(folder)
         if summary is not None:
-            row["status"], row["reason"], row["epoch"] = "finished", None, self._epochs
+            row["status"], row["reason"], row["epoch"] = (
+                "finished",
+                None,
+                self._study.epochs(point.parameters),
+            )
             row["objective"] = objective(summary)
             row["seconds"] = summary["seconds"]
-            row["seconds_to_first_iteration"] = summary["seconds_to_first_iteration"]
+            # Older runs do not say when that was.
+            row["seconds_to_first_iteration"] = summary.get("seconds_to_first_iteration")
             return row
         error = folder.with_name(point.name + ERROR)
         if error.exists() and state != "waiting":

@@ -170,7 +170,7 @@ def _run(
                     except KeyboardInterrupt:
                         _stop_trials(study, board)
                         raise
-                    board.write("finished")
+                    board.write("finished" if board.has_results else "failed")
                     reporting.show(study, board, display)
         except KeyboardInterrupt as error:
             how = Terminated if stopping.signal == signal.SIGTERM else Interrupted
@@ -178,7 +178,7 @@ def _run(
                 forget_start(study.folder)
                 raise how("stopped while starting; nothing has been run") from error
             raise how(f"stopped; to go on: dfmf sweep --resume {study.folder}") from error
-    if not any(row["status"] == "finished" for row in board.rows):
+    if not board.has_results:
         raise RunFailed(
             f"no trial was finished; the reasons are in {study.folder / SWEEP}; to try again: "
             f"dfmf sweep --resume {study.folder}"

@@ -19,6 +19,7 @@ Scheduler: TypeAlias = Literal["none", "asha", "pbt"]
 SIGNIFICANT_DIGITS = 4
 """Of drawn values: enough for any of them, and names stay short."""
 TRIALS = "trials"
+EPOCHS = "schedule.epochs"
 LARGEST_NAME = 60
 
 
@@ -53,6 +54,11 @@ class Study:
             alone = {"CPU": float(self.base["engine"]["threads"])}
             return [alone | ({"GPU": self.gpus} if self.gpus else {})]
         return [{}, *self.plan.bundles]
+
+    def epochs(self, parameters: Mapping[str, CaseValue]) -> int:
+        """Of the main phase of a trial."""
+        chosen = parameters.get(EPOCHS)
+        return chosen if isinstance(chosen, int) else int(self.base["schedule"]["epochs"])
 
     def config(self, parameters: Parameters, seed: int, name: str) -> RunConfig:
         """The configuration of a trial."""

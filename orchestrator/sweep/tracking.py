@@ -58,11 +58,12 @@ def resume(study: Study) -> None:
 
 @contextlib.contextmanager
 def finished(study: Study, board: Board, say: Callable[[str], None]) -> Iterator[None]:
-    """When the block ends, so does the sweep's run, with what came of the trials."""
+    """When the block ends, so does the sweep's run, with what came of the trials; FAILED if none is
+    finished."""
     status = "FAILED"
     try:
         yield
-        status = "FINISHED"
+        status = "FINISHED" if board.has_results else "FAILED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise

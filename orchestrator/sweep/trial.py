@@ -57,7 +57,7 @@ def run_trial(config: Mapping[str, Any], study: Study) -> None:
         write_text(error, redact(str(failure)).splitlines()[0])
         tune.report({"epoch": 0})
         return
-    tune.report({"epoch": study.base["schedule"]["epochs"], OBJECTIVE: objective(summary)})
+    tune.report({"epoch": study.epochs(point.parameters), OBJECTIVE: objective(summary)})
 
 
 def objective(summary: Mapping[str, Any]) -> float:

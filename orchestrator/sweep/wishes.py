@@ -9,7 +9,7 @@ from orchestrator.errors import UserError
 from orchestrator.loading import Tree
 from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.space import Space
-from orchestrator.sweep.study import Scheduler, Search
+from orchestrator.sweep.study import EPOCHS, Scheduler, Search
 
 CACHE = "cache"
 
@@ -89,11 +89,17 @@ def check_wishes(wishes: Wishes, config: RunConfig) -> None:
 
 
 def check_cases(wishes: Wishes, space: Space) -> None:
-    """Cases are neither drawn nor changed.
+    """Cases are neither drawn nor changed, and schedulers compare trials after the same epoch.
 
     Raises:
-        UserError: they would have to be.
+        UserError: the space has other needs.
     """
+    varied = {*space.parameters, *(key for values in space.cases.values() for key in values)}
+    if wishes.scheduler != "none" and EPOCHS in varied:
+        raise UserError(
+            f"--scheduler {wishes.scheduler}: compares trials after the same epoch, so {EPOCHS} must not be "
+            f"varied (space {wishes.space})"
+        )
     if space.cases and (wishes.search != "grid" or wishes.scheduler == "pbt"):
         raise UserError(
             f"space {wishes.space}: has cases, which are run as they are: --search must be grid, and "
