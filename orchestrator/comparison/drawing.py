@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.comparison.compared import Comparison
 from orchestrator.comparison.groups import Group
 from orchestrator.errors import UserError
+from orchestrator.run_folder import write_bytes
 
 SIZE = (5.6, 4.0)
 MOST_GROUPS = 8
@@ -68,7 +69,7 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def write_figures(folder: Path, plots: Sequence[Plot], tables: Mapping[str, str]) -> list[Path]:
-    """Each figure as PNG with its numbers as CSV, and further CSV texts by name.
+    """Each figure as PNG with its numbers as CSV, and further CSV texts by name; each file whole or absent.
 
     Raises:
         UserError: the folder cannot be written to.
@@ -80,7 +81,7 @@ def write_figures(folder: Path, plots: Sequence[Plot], tables: Mapping[str, str]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            (folder / name).write_bytes(content)
+            write_bytes(folder / name, content)
     except OSError as error:
         raise UserError(f"--to: cannot write to {folder}: {error.strerror}") from error
     return [folder / name for name in contents]
