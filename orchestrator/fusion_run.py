@@ -26,7 +26,7 @@ from orchestrator.progress import Display
 from orchestrator.recording import Recorder, Reported, teacher_hash
 from orchestrator.recovering import carried
 from orchestrator.results import References, measure_references, measure_student, unmeasured_student
-from orchestrator.run_folder import write_json, write_text
+from orchestrator.run_folder import finished_summary, write_json, write_text
 from orchestrator.run_parts import (
     FusionResult,
     Inputs,
@@ -71,13 +71,13 @@ class Run:
         status = "FAILED"
         try:
             result = self._fuse()
-            status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
             raise
         finally:
             if self.shipper is not None:
-                self.shipper.finish(status)
+                # Whatever comes after its summary, the run is finished.
+                self.shipper.finish("FINISHED" if finished_summary(self.folder) else status)
         return result
 
     def pretrain_and_measure(self) -> FusionResult:
@@ -90,8 +90,7 @@ class Run:
             "seed": self.config.seed,
             "status": "finished",
         }
-        write_json(self.folder / "summary.json", summary)
-        return FusionResult(folder=self.folder, summary=summary)
+        return self._write(summary)
 
     def _fuse(self) -> FusionResult:
         self._begin()
@@ -121,11 +120,18 @@ class Run:
             except KeyboardInterrupt:
                 keeper.flush()
                 student = unmeasured_student(self.config.student)
-                self._summarise(recorder, references, student, "interrupted")
+                self._write(self._summary(recorder, references, student, "interrupted"))
                 raise
-        result = self._finish(fused, recorder, references, teachers)
+        summary = self._finish(fused, recorder, references, teachers)
         keeper.flush()
-        checkpoints.clear()
+        result = self._write(summary)  # Last: from here on nobody goes on with the run.
+        try:
+            checkpoints.clear()
+        except OSError as error:
+            self.display.said(
+                f"the checkpoints in {checkpoints.where} could not be deleted ({error.strerror or error}); "
+                "nothing needs them any more"
+            )
         return result
 
     def _start(self, keeper: Keeper, shared: WarmUps | None, teachers: list[Teacher]) -> Snapshot:
@@ -211,8 +217,8 @@ class Run:
 
     def _finish(
         self, fused: Fused, recorder: Recorder, references: References, teachers: Sequence[Teacher]
-    ) -> FusionResult:
-        """Write everything that the run leaves."""
+    ) -> dict[str, Any]:
+        """Write everything that the run leaves, but the summary, which is returned."""
         recorder.student(fused.student, fused.iterations)
         write_parties(fused, teachers, self.folder)
         makers = [roles[self.config.method.images_from] for roles in fused.parties]
@@ -221,19 +227,19 @@ class Run:
         entry = measure_student(student, references, self.inputs.test, synthetic, teachers, self.settings)
         journal.write_table(self.folder)
         recorder.iterations = fused.iterations
-        result = self._summarise(recorder, references, entry, "finished")
-        recorder.plots(result.summary)
+        summary = self._summary(recorder, references, entry, "finished")
+        recorder.plots(summary)
         write_text(
             self.folder / "MODEL_CARD.md",
-            model_card(self.folder.name, student.network, student.spec, result.summary, self.config.method),
+            model_card(self.folder.name, student.network, student.spec, summary, self.config.method),
         )
-        return result
+        return summary
 
-    def _summarise(
+    def _summary(
         self, recorder: Recorder, references: References, student: dict[str, Any], status: str
-    ) -> FusionResult:
+    ) -> dict[str, Any]:
         first = recorder.first_iteration
-        summary = summary_of(references, student) | {
+        return summary_of(references, student) | {
             "seconds": self._seconds(),
             "seconds_to_first_iteration": round(first - self.started, 1) if first is not None else None,
             "seed": self.config.seed,
@@ -242,6 +248,8 @@ class Run:
             "status": status,
             "mlflow_run_id": self.shipper.run_id if self.shipper else None,
         }
+
+    def _write(self, summary: dict[str, Any]) -> FusionResult:
         write_json(self.folder / "summary.json", summary)
         return FusionResult(folder=self.folder, summary=summary)
 

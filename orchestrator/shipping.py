@@ -188,8 +188,8 @@ def sync(folder: Path) -> str:
     with locked(folder):
         note = read_note(folder)
         assert note is not None
-        if note.status == "RUNNING" and finished_summary(folder) is not None:
-            note.status = "FINISHED"  # Its process ended while it shipped the results.
+        if _unnoticed(folder, note):
+            note.status, note.done = "FINISHED", False
         if not note.done:
             sent = _send_all(folder, note)
             shipped = f"{note.uri} has everything of {folder}; {sent} epochs were sent"
@@ -209,7 +209,12 @@ def lacking(folder: Path) -> bool:
         UserError: the note of the shipping is damaged.
     """
     note = read_note(folder)
-    return note is not None and not note.done
+    return note is not None and (not note.done or _unnoticed(folder, note))
+
+
+def _unnoticed(folder: Path, note: Note) -> bool:
+    """Whether the run is finished and the note does not know: its process ended before it shipped that."""
+    return note.status != "FINISHED" and finished_summary(folder) is not None
 
 
 def _send_all(folder: Path, note: Note) -> int:
