@@ -22,7 +22,7 @@ STUDENT = "student.safetensors"
 CARRIED = "carried"
 MAX_MANIFEST_BYTES = 16 * 2**20
 _PARTY = re.compile(r"party-(\d{1,6})\.safetensors")
-_CARRIED = re.compile(r"carried-[\w.-]+", re.ASCII)
+_CARRIED = re.compile(r"carried-[^/\0]+")
 
 
 class Damaged(ValueError):

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from orchestrator.checkpoints import UNREADABLE, Damaged, carried_files, in_words
+from orchestrator.checkpoints import UNREADABLE, carried_files, in_words
 from orchestrator.environment import ENVIRONMENT
 from orchestrator.errors import UserError
 from orchestrator.journal import JOURNAL
@@ -23,13 +23,16 @@ from orchestrator.yaml_text import parse_yaml
 CONFIG = "config.yaml"
 FILES = (CONFIG, ENVIRONMENT, FILE, CANARIES, JOURNAL, NOTE, "teachers/*.*")
 """What a run that goes on reads or adds to. Pictures, and the student of the last epoch, are not needed."""
-_PATH = re.compile(r"(\w[\w.-]*)/((teachers/)?\w[\w.-]*\.(yaml|json|jsonl|safetensors))", re.ASCII)
+_PATH = re.compile(r"(teachers/)?\w[\w.-]*\.(yaml|json|jsonl|safetensors)", re.ASCII)
 
 
 def carried(folder: Path) -> dict[str, bytes]:
-    """The files that go into each checkpoint of the run in `folder`, by path, its own name first."""
-    paths = [path for pattern in FILES for path in sorted(folder.glob(pattern))]
-    return {path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in paths}
+    """The files that go into each checkpoint of the run in `folder`, by path, its own name first; of what else
+    lies among the teachers, none."""
+    paths = [path for pattern in FILES for path in sorted(folder.glob(pattern)) if path.is_file()]
+    within = {path.relative_to(folder).as_posix(): path for path in paths}
+    name = _run_name(folder.name)
+    return {f"{name}/{one}": path.read_bytes() for one, path in within.items() if _PATH.fullmatch(one)}
 
 
 def is_storage(resume: Path | str) -> bool:
@@ -70,18 +73,18 @@ def recovered(place: str, overrides: Sequence[str], say: Callable[[str], None]) 
 
 
 def _newest(storage: Storage, say: Callable[[str], None]) -> tuple[str, dict[str, bytes]]:
-    """The run's name, and its files by path in the folder."""
+    """The run's name, and its files by path in the folder; what does not belong there is left out."""
     try:
         for checkpoint in reversed(storage.folders()):
             try:
-                files = {_match(path): data for path, data in carried_files(storage, checkpoint)}
+                files = {path.partition("/")[::2]: data for path, data in carried_files(storage, checkpoint)}
             except UNREADABLE as error:
                 say(f"{checkpoint} is damaged ({in_words(error)}); using the one before")
                 storage.set_aside(checkpoint)
                 continue
-            found = {match[2]: data for match, data in files.items()}
+            found = {path: data for (_, path), data in files.items() if _PATH.fullmatch(path)}
             if CONFIG in found:
-                return next(iter(files))[1], found
+                return _run_name(next(iter(files))[0]), found
             break
     except OSError as error:
         raise UserError(f"--resume: cannot read {storage.where}: {error.strerror or error}") from error
@@ -91,11 +94,9 @@ def _newest(storage: Storage, say: Callable[[str], None]) -> tuple[str, dict[str
     )
 
 
-def _match(path: str) -> re.Match[str]:
-    match = _PATH.fullmatch(path)
-    if match is None:
-        raise Damaged(f"{path!r}: no file of a run's folder")
-    return match
+def _run_name(folder: str) -> str:
+    """What a run in a folder of any name may be called."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", folder).lstrip("._-")[:64] or "run"
 
 
 def _can_be_known(note: bytes) -> bool:

@@ -88,11 +88,50 @@ def test_nothing_is_written_outside_the_folder(
     monkeypatch.chdir(tmp_path)
     files = {**carried(begun(tmp_path / "lost")), path: b"evil"}
     Checkpoints(LocalStorage(tmp_path / "kept"), 2, {}, print, lambda: files).save(snapshot(1))
+    before = {one for one in tmp_path.rglob("*") if "runs" not in one.parts}
     said: list[str] = []
-    with pytest.raises(UserError, match="holds no whole checkpoint"):
-        recovered(str(tmp_path / "kept"), [], said.append)
-    assert "is damaged" in said[0]
-    assert not (tmp_path / "runs").exists()
+    folder = recovered(str(tmp_path / "kept"), [], said.append)
+    found = {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()}
+    assert found - {"evil.json"} == set(FILES)
+    assert {one for one in tmp_path.rglob("*") if "runs" not in one.parts} == before
+    assert not Path("/etc/evil.json").exists()
+    assert said == []
+
+
+@pytest.mark.parametrize("stray", [".party-0.safetensors.4711", "notes.txt", "my notes.json", "a.json/b"])
+@pytest.mark.parametrize("filtered", [True, False])
+def test_what_else_lies_among_the_teachers_is_in_nobodys_way(
+    filtered: bool, stray: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = begun(tmp_path / "lost", **{f"teachers/{stray}": "x"})
+    files = carried(run)
+    assert set(files) == {f"one/{name}" for name in FILES}
+    if not filtered:  # As checkpoints were written before.
+        files |= {f"one/teachers/{stray}": b"x"}
+    place = LocalStorage(tmp_path / "kept")
+    Checkpoints(place, 2, {}, print, lambda: files).save(snapshot(1))
+    said: list[str] = []
+    folder = recovered(str(tmp_path / "kept"), [], said.append)
+    assert {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()} == set(FILES)
+    assert said == []
+    assert place.folders() == ["checkpoint-00000001"]
+
+
+@pytest.mark.parametrize("name", ["my run", "läuft", ".hidden", "my run (2)"])
+def test_a_folder_of_any_name_can_be_made_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = begun(tmp_path / "lost").rename(tmp_path / name)
+    kept(tmp_path / "kept", run).save(snapshot(1))
+    assert {one.split("/", 1)[0].isascii() for one in carried(run)} == {True}
+    folder = recovered(str(tmp_path / "kept"), [], print)
+    assert folder.parent == tmp_path / "runs"
+    assert (folder / "teachers" / "party-0.json").exists()
+    older = {f"{name}/{path}": text.encode() for path, text in FILES.items()}  # As it was written before.
+    Checkpoints(LocalStorage(tmp_path / "older"), 2, {}, print, lambda: older).save(snapshot(1))
+    assert (recovered(str(tmp_path / "older"), ["name=two"], print) / "metrics.jsonl").exists()
 
 
 def test_checkpoints_without_a_folder_are_refused(tmp_path: Path) -> None:
