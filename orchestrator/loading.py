@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from fusion.methods import METHODS
@@ -18,7 +17,7 @@ from fusion.settings import SettingsError
 from orchestrator.config import RunConfig
 from orchestrator.errors import user_error
 from orchestrator.secrets import redact
-from orchestrator.yaml_text import parse_yaml
+from orchestrator.yaml_text import dump_yaml, parse_yaml
 
 Tree = dict[str, Any]
 
@@ -70,7 +69,7 @@ def config_name(run: str) -> str:
 
 def dump_config(config: RunConfig) -> str:
     """The complete configuration as YAML, without secrets; `orchestrator.secrets` says how it reads back."""
-    return yaml.safe_dump(redact(json.loads(config.model_dump_json())), sort_keys=False, width=110)
+    return dump_yaml(redact(json.loads(config.model_dump_json())))
 
 
 def _read(run: str) -> tuple[Tree, str]:

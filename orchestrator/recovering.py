@@ -27,8 +27,8 @@ _PATH = re.compile(r"(teachers/)?\w[\w.-]*\.(yaml|json|jsonl|safetensors)", re.A
 
 
 def carried(folder: Path) -> dict[str, bytes]:
-    """The files that go into each checkpoint of the run in `folder`, by path, its own name first; of what else
-    lies among the teachers, none."""
+    """The files that go into each checkpoint of the run in `folder`, by path, its own name first; what else
+    lies among the teachers does not."""
     paths = [path for pattern in FILES for path in sorted(folder.glob(pattern)) if path.is_file()]
     within = {path.relative_to(folder).as_posix(): path for path in paths}
     name = _run_name(folder.name)

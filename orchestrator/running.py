@@ -28,7 +28,7 @@ from orchestrator.recording import STUDENT
 from orchestrator.recovering import is_storage, recovered
 from orchestrator.run_folder import finished_summary, make_run_folder, write_text
 from orchestrator.run_parts import FusionResult, Inputs
-from orchestrator.secrets import redact
+from orchestrator.secrets import check_whole, redact
 from orchestrator.storage import Storage, open_storage
 from orchestrator.surroundings import Surroundings, alone
 from orchestrator.teachers import (
@@ -207,6 +207,7 @@ def _go_on(command: str, folder: Path) -> str:
 
 
 def _storage(config: RunConfig, folder: Path, resumed: bool) -> Storage:
+    check_whole(config.checkpoint.to or "", "checkpoint.to")
     storage = open_storage(config.checkpoint.to or str(folder / "checkpoints"))
     try:
         taken = bool(storage.folders()) and not resumed

@@ -17,6 +17,7 @@ from fusion.untrusted import Refused
 from orchestrator.errors import user_error
 from orchestrator.label_spaces import renamed
 from orchestrator.registry import fetch, find, is_registered, opened_registry, registry_uri
+from orchestrator.secrets import check_whole
 from orchestrator.teacher_source import TeacherSource
 
 CHUNK = 2**24
@@ -40,6 +41,7 @@ def read_source(source: TeacherSource, where: str = "", registry: str | None = N
     Raises:
         UserError: what is wrong or missing, by key.
     """
+    check_whole(source.source, f"{where}source")
     try:
         given = source.given()
     except Refused as error:

@@ -1,4 +1,4 @@
-"""Reading YAML as people expect it, with every mistake as one line that names its place."""
+"""Reading YAML as people expect it, with every mistake as one line that names its place; and writing it."""
 
 import re
 from typing import Any
@@ -57,6 +57,25 @@ _Loader.add_implicit_resolver(
     ),
     list("-+0123456789."),
 )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that the loader above, or one of YAML 1.1, would take for something else."""
+
+
+_Dumper.yaml_implicit_resolvers = {
+    first: [
+        *_Loader.yaml_implicit_resolvers.get(first, []),
+        *yaml.SafeDumper.yaml_implicit_resolvers.get(first, []),
+    ]
+    for first in {**_Loader.yaml_implicit_resolvers, **yaml.SafeDumper.yaml_implicit_resolvers}
+}
+
+
+def dump_yaml(tree: Any) -> str:
+    """Mappings, lists and values as a text from which `parse_yaml` makes the same."""
+    text: str = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, width=110)
+    return text
 
 
 def parse_yaml(text: str, source: str) -> Any:

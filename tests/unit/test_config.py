@@ -1,5 +1,8 @@
 """Every mistake in a configuration is a line that names the file and the key."""
 
+import json
+import math
+import random
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from orchestrator.errors import UserError
 from orchestrator.identity import run_identity
 from orchestrator.loading import dump_config, load_config, parse_config, preset_text, presets
 from orchestrator.running import resolve
+from orchestrator.yaml_text import dump_yaml, parse_yaml
 from tests.tiny import tiny_run
 
 
@@ -339,6 +343,33 @@ def test_every_key_is_documented_with_its_default() -> None:
     assert page == configuration_page(), "run: python -m orchestrator.documentation > docs/configuration.md"
     assert "| `method.alpha` |" in page
     assert all(row.split(" | ")[2].strip() for row in page.splitlines() if row.startswith("| `"))
+
+
+def nasty_texts() -> list[str]:
+    """What YAML, of one version or another, takes for numbers, dates, words or marks of its own."""
+    draw = random.Random(0)
+    words = (
+        "1e3 1e-3 00008 08 0o7 0x1F 1_000 1:30 .5 5. +1 - -1 -.inf .nan ~ null Null true yes no on off y = <<"
+    )
+    pieces = [*words.split(), *"0123456789eE.+-_:#&*!|>%@`'\"{}[],?~= ", "\n", "\t", "\r", "\0", "\x85"]
+    pieces += ["\u2028", "\ufeff", "\U0001f600", "é", "x", "2001-01-01", "---", "...", ": ", " #", "a" * 130]
+    return ["", *pieces, *("".join(draw.choices(pieces, k=draw.randint(2, 6))) for _ in range(3000))]
+
+
+def test_every_text_and_number_is_read_as_it_was_written() -> None:
+    for text in nasty_texts():
+        tree = {"a": [text, {"b": text}], text: 1}
+        assert parse_yaml(dump_yaml(tree), "dumped") == tree, repr(text)
+        assert yaml.safe_load(dump_yaml([text])) == [text]  # As other programs read it.
+    numbers = [0, -1, 10**30, 1e-5, 1e22, 0.1, -2.5e-300, math.inf, -math.inf, True, False, None]
+    assert repr(parse_yaml(dump_yaml(numbers), "dumped")) == repr(numbers)
+
+
+def test_names_that_look_like_numbers_are_read_back(tmp_path: Path) -> None:
+    classes = ["00007", "00008", "00019", "08"]
+    config = load_config("demo", ["name='1e3'", f"classes={json.dumps(classes)}"])
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    assert load_config(str(tmp_path / "config.yaml")) == config
 
 
 def test_yaml_1_2_numbers_and_words(tmp_path: Path) -> None:
