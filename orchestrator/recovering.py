@@ -14,7 +14,7 @@ from orchestrator.journal import JOURNAL
 from orchestrator.loading import overridden_config
 from orchestrator.run_folder import write_bytes
 from orchestrator.sending import NOTE
-from orchestrator.storage import Storage, open_storage
+from orchestrator.storage import LocalStorage, Storage, open_storage
 from orchestrator.teachers import CANARIES
 from orchestrator.tracking import SQLITE
 from orchestrator.transfer import FILE
@@ -36,11 +36,20 @@ def carried(folder: Path) -> dict[str, bytes]:
 
 
 def is_storage(resume: Path | str) -> bool:
-    """Whether that is where checkpoints lie, not the folder of a run."""
+    """Whether that is where checkpoints lie, not the folder of a run.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     if "://" in str(resume):
         return True
-    place = Path(resume)
-    return not (place / CONFIG).exists() and any(place.glob("checkpoint-*"))
+    try:
+        (Path(resume) / CONFIG).stat()
+    except FileNotFoundError:
+        return bool(_folders(LocalStorage(Path(resume))))
+    except OSError as error:
+        raise UserError(f"--resume: cannot read {resume}: {error.strerror}") from error
+    return False
 
 
 def recovered(place: str, overrides: Sequence[str], say: Callable[[str], None]) -> Path:
@@ -92,6 +101,13 @@ def _newest(storage: Storage, say: Callable[[str], None]) -> tuple[str, dict[str
         f"--resume: {storage.where} holds no whole checkpoint that carries its run's folder, as those of a "
         f"run with checkpoint.to do"
     )
+
+
+def _folders(storage: Storage) -> list[str]:
+    try:
+        return storage.folders()
+    except OSError as error:
+        raise UserError(f"--resume: cannot read {storage.where}: {error.strerror or error}") from error
 
 
 def _run_name(folder: str) -> str:

@@ -20,8 +20,8 @@ _NAME = re.compile(_NAMES, re.IGNORECASE)
 _THEIRS = ("label_map", "arguments")
 """Sections whose keys are names of classes and arguments of networks, not ours."""
 # A name and a colon before any slash make a user with a password, unless what follows is a port. A password
-# may hold '/' and '@' that nobody escaped, so all up to the word's last '@' goes. With http a name alone may be
-# a token; elsewhere it is a container or a version (abfss://container@account, hf://org/model@main).
+# may hold '/' and '@' that nobody escaped, so all up to the word's last '@' goes. With http a name alone may
+# be a token; elsewhere it is a container or a version (abfss://container@account, hf://org/model@main).
 _USER = re.compile(
     r"://(?:(?![/\[])[^/\s:]*:(?!\d+/)\S*|(?:(?<=http://)|(?<=https://))[^/\s:]+)@", re.IGNORECASE
 )

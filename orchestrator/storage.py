@@ -72,7 +72,13 @@ class LocalStorage:
 
     def folders(self) -> list[str]:
         """See `Storage`."""
-        return sorted(path.name for path in self._root.glob("checkpoint-*") if path.is_dir())
+        try:
+            with os.scandir(self._root) as entries:  # Path.glob takes what it may not read for empty.
+                return sorted(
+                    one.name for one in entries if one.name.startswith("checkpoint-") and one.is_dir()
+                )
+        except FileNotFoundError:
+            return []
 
     def write(self, folder: str, files: Mapping[str, bytes]) -> None:
         """See `Storage`."""

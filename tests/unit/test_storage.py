@@ -12,8 +12,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import fs
 
 from orchestrator import storage
+from orchestrator.checkpoints import Checkpoints
 from orchestrator.errors import UserError
+from orchestrator.recovering import is_storage
 from orchestrator.storage import MANIFEST, LocalStorage, RemoteStorage, Storage, open_storage
+from tests.instant import instantly, small_run
 
 FILES = {"a.safetensors": b"a" * 1000, "b.safetensors": b"b", MANIFEST: b"{}"}
 
@@ -85,6 +88,32 @@ def test_what_a_crash_left_in_an_object_store_does_not_count_and_is_written_over
     place.write("checkpoint-1", FILES)
     assert place.folders() == ["checkpoint-1"]
     assert place.read("checkpoint-1", "a.safetensors") == FILES["a.safetensors"]
+
+
+def test_a_folder_that_may_not_be_read_is_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = local(tmp_path)
+    place.write("checkpoint-1", FILES)
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        place.folders()
+    with pytest.raises(UserError, match=f"^cannot read the checkpoints in {place.where}: Permission denied$"):
+        Checkpoints(place, 2, {}, print).load()
+    with pytest.raises(UserError, match=f"^--resume: cannot read {place.where}: Permission denied$"):
+        is_storage(tmp_path / "checkpoints")
+    taken = small_run(tmp_path / "runs", checkpoint={"to": place.where})
+    with pytest.raises(UserError, match=rf"^checkpoint\.to: cannot read {place.where}: Permission denied$"):
+        instantly(taken)
+    monkeypatch.undo()
+    assert place.folders() == ["checkpoint-1"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"^--resume: cannot read .*file: Not a directory$"):
+        is_storage(tmp_path / "file")
+
+
+def refuse(path: object) -> Any:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def test_what_a_crash_left_on_a_disk_is_swept_up(tmp_path: Path) -> None:
