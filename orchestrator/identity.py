@@ -16,25 +16,43 @@ FREE = {"name", "output", "data", "teachers", "pretrain", "engine", "checkpoint"
 by their weights."""
 
 
+PLACES = {"root", "train", "test"}
+"""Of `data`: where it lies."""
+
+
+def deciding(config: RunConfig) -> dict[str, Any]:
+    """What of a configuration decides the result, with one level of keys; of files, none."""
+    decides = flat(json.loads(config.model_dump_json(exclude=FREE)))
+    decides.pop("method.embeddings", None)
+    maps = {
+        f"teachers.{index}.label_map": source.label_map
+        for index, source in enumerate(config.teachers or ())
+        if source.label_map
+    }
+    return {**decides, "engine.threads": config.engine.threads, **maps}
+
+
+def pretraining(config: RunConfig) -> dict[str, Any]:
+    """What decides the weights of teachers that are pretrained, likewise."""
+    exclude = {"pretrain": {"gold_standard"}, "data": PLACES}
+    tree = json.loads(config.model_dump_json(include={"pretrain", "data"}, exclude=exclude))
+    return flat(tree)
+
+
 def run_identity(config: RunConfig, teachers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One level of keys as in the configuration, and the hashes of each teacher and of the method's file.
 
     Raises:
         OSError: that file cannot be read (any more).
     """
-    decides = flat(json.loads(config.model_dump_json(exclude=FREE)))
+    decides = deciding(config)
     if decides["method.name"] == "dfmf":
         del decides["method.name"]  # Which a checkpoint without a method's name is of.
     if isinstance(config.method, Nayer) and config.method.embeddings is not None:
         content = Path(config.method.embeddings).read_bytes()
         decides["method.embeddings"] = hashlib.sha256(content).hexdigest()
     hashes = {f"teachers.{one['name']}.sha256": one["sha256"] for one in teachers}
-    maps = {
-        f"teachers.{index}.label_map": source.label_map
-        for index, source in enumerate(config.teachers or ())
-        if source.label_map
-    }
-    return {**decides, "engine.threads": config.engine.threads, **hashes, **maps}
+    return {**decides, **hashes}
 
 
 def check_identity(theirs: Any, ours: Mapping[str, Any], where: str) -> None:

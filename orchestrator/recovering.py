@@ -11,7 +11,8 @@ from orchestrator.checkpoints import UNREADABLE, carried_files, in_words
 from orchestrator.environment import ENVIRONMENT
 from orchestrator.errors import UserError
 from orchestrator.journal import JOURNAL
-from orchestrator.loading import overridden_config
+from orchestrator.loading import dump_config, overridden_config
+from orchestrator.resuming import CONFIG, check_same
 from orchestrator.run_folder import write_bytes
 from orchestrator.sending import NOTE
 from orchestrator.storage import LocalStorage, Storage, open_storage
@@ -20,7 +21,6 @@ from orchestrator.tracking import SQLITE
 from orchestrator.transfer import FILE
 from orchestrator.yaml_text import parse_yaml
 
-CONFIG = "config.yaml"
 FILES = (CONFIG, ENVIRONMENT, FILE, CANARIES, JOURNAL, NOTE, "teachers/*.*")
 """What a run that goes on reads or adds to. Pictures, and the student of the last epoch, are not needed."""
 _PATH = re.compile(r"(teachers/)?\w[\w.-]*\.(yaml|json|jsonl|safetensors)", re.ASCII)
@@ -54,15 +54,18 @@ def is_storage(resume: Path | str) -> bool:
 
 def recovered(place: str, overrides: Sequence[str], say: Callable[[str], None]) -> Path:
     """Make the folder again of the run whose checkpoints lie at `place`, as it was at the newest that is
-    whole; those that are not are said and set aside.
+    whole; those that are not are said and set aside. Its configuration has the overrides, and `place` as
+    `checkpoint.to`.
 
     Raises:
-        UserError: there is none, it does not carry its folder, or the folder is still there.
+        UserError: there is none, it does not carry its folder, the folder is still there, or the overrides
+        make it another run.
     """
     name, files = _newest(open_storage(place), say)
     source = f"{place}: {CONFIG}"
-    tree = parse_yaml(files[CONFIG].decode(errors="replace"), source)
-    config = overridden_config(tree, source, overrides)
+    text = files[CONFIG].decode(errors="replace")
+    config = overridden_config(parse_yaml(text, source), source, overrides)
+    check_same(overridden_config(parse_yaml(text, source), source, ()), config, source)
     folder = Path(config.output).absolute() / (config.name or name)
     if folder.exists():
         raise UserError(
@@ -71,7 +74,7 @@ def recovered(place: str, overrides: Sequence[str], say: Callable[[str], None]) 
         )
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
-        for path, data in files.items():
+        for path, data in {**files, CONFIG: dump_config(config).encode()}.items():
             if path != NOTE or _can_be_known(data):
                 write_bytes(temporary / path, data)
         temporary.rename(folder)

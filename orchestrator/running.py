@@ -26,6 +26,7 @@ from orchestrator.method_check import check_method
 from orchestrator.progress import Display
 from orchestrator.recording import STUDENT
 from orchestrator.recovering import is_storage, recovered
+from orchestrator.resuming import check_begun, own_config
 from orchestrator.run_folder import finished_summary, make_run_folder, write_text
 from orchestrator.run_parts import FusionResult, Inputs
 from orchestrator.secrets import check_whole, redact
@@ -66,9 +67,9 @@ def fuse(
         computed is in the run's folder.
     """
     if resume is not None and is_storage(resume):
-        place = str(resume)
-        resume = recovered(place, overrides, partial(_print, console or terminal()))
+        place = str(resume) if "://" in str(resume) else str(Path(resume).absolute())
         overrides = (*overrides, f"checkpoint.to={json.dumps(place)}")
+        resume = recovered(place, overrides, partial(_print, console or terminal()))
     folder = None if resume is None else Path(resume)
     if folder is not None and (finished := _finished(folder, console)):
         return finished
@@ -116,10 +117,12 @@ def _started(
     started = time.monotonic()
     around = surroundings or alone()
     command = "dfmf pretrain" if pretrain_only else "dfmf fuse"
-    config, default_name = resolve(_own_config(resume) if run is None else run, overrides)
+    config, default_name = resolve(_configuration(run, resume), overrides)
     config = with_versions(config)
     if pretrain_only:
         config = without_teachers(config)
+    if resume is not None:
+        check_begun(resume, config)
     data = read_data(config)
     teachers = None if config.teachers is None else read_teachers(config)
     todo = lessons(config, data[0]) if teachers is None and data is not None else []
@@ -155,8 +158,9 @@ def _started(
                     config, folder, display, shipper, engine, started, inputs, stopping, around.reported
                 )
     except UserError:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # Only if nothing has been written.
+        if resume is None:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # Only if nothing has been written.
         raise
     except ActorLost as error:
         write_text(folder / "error.txt", redact(f"{error}\n\n{error.__cause__}\n"))
@@ -189,13 +193,12 @@ def _print(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _own_config(resume: Path | None) -> str:
+def _configuration(run: str | Mapping[str, Any] | None, resume: Path | None) -> str | Mapping[str, Any]:
+    if run is not None:
+        return run
     if resume is None:
         raise UserError("RUN: name a configuration or a preset, or a run to go on with (--resume)")
-    file = resume / "config.yaml"
-    if not file.is_file():
-        raise UserError(f"--resume: {resume} holds no run ({file.name} is missing)")
-    return str(file)
+    return own_config(resume)
 
 
 def _go_on(command: str, folder: Path) -> str:

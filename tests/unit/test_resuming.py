@@ -1,0 +1,106 @@
+"""A run is gone on with as it began, wherever its folder and its checkpoints are by now."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import Interrupted, UserError, pretrain
+from orchestrator.config import RunConfig
+from orchestrator.loading import load_config
+from tests.instant import instantly, small_run, stop
+
+
+def own(folder: Path) -> RunConfig:
+    return load_config(str(folder / "config.yaml"))
+
+
+def begun(folder: Path, **changes: Any) -> Path:
+    """A run without a checkpoint."""
+    with pytest.raises(Interrupted):
+        instantly(small_run(folder, **changes), then=stop)
+    shutil.rmtree(folder / "one" / "checkpoints")
+    return folder / "one"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed=7", "seed: 0 there, 7 here"),
+        ("student=resnet8", "student: 'resnet8-w8' there, 'resnet8' here"),
+        ("schedule.epochs=1", "schedule.epochs: 2 there, 1 here"),
+        ("method.alpha=0.5", "method.alpha: 0.1 there, 0.5 here"),
+        ("engine.threads=2", "engine.threads: 1 there, 2 here"),
+        ("pretrain.r=5", "pretrain.r: 10.0 there, 5.0 here"),
+        ("data.image_size=16", "data.image_size: None there, 16 here"),
+    ],
+)
+def test_before_the_first_checkpoint_too_what_decides_may_not_change(
+    override: str, expected: str, run: Path
+) -> None:
+    before = sorted(run.iterdir())
+    with pytest.raises(UserError) as error:
+        instantly(None, override, resume=run)
+    assert f"{run / 'config.yaml'} is of another configuration: " in str(error.value)
+    assert expected in str(error.value)
+    assert sorted(run.iterdir()) == before
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return begun(tmp_path_factory.mktemp("begun"))
+
+
+def test_where_and_how_it_runs_may_change(run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(run, tmp_path / "one")
+    changes = ("engine.prefetch=3", "checkpoint.keep=1", "pretrain.gold_standard=false", "data.root=there")
+    assert instantly(None, *changes, resume=folder).summary["status"] == "finished"
+
+
+@pytest.mark.parametrize("configuration", ["demo", None])
+@pytest.mark.parametrize("start", [instantly, pretrain])
+def test_a_folder_that_holds_no_run_is_refused_and_left_as_it_is(
+    start: Any, configuration: str | None, tmp_path: Path
+) -> None:
+    documents, empty = tmp_path / "documents", tmp_path / "empty"
+    documents.mkdir()
+    (documents / "thesis.txt").write_text("x")
+    empty.mkdir()
+    for folder in (documents, empty, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=rf"^--resume: {folder} holds no run \(config.yaml is missing\)$"):
+            start(configuration, resume=folder)
+    assert [path.name for path in documents.iterdir()] == ["thesis.txt"]
+    assert empty.is_dir()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_only_a_folder_that_was_made_now_is_removed_when_the_input_is_wrong(tmp_path: Path) -> None:
+    storage = "checkpoint.to=nothing://x"
+    with pytest.raises(UserError, match=r"checkpoint\.to: cannot write to"):
+        instantly(small_run(tmp_path), storage)
+    assert list(tmp_path.iterdir()) == []
+    folder = begun(tmp_path)
+    with pytest.raises(UserError, match=r"checkpoint\.to: cannot write to"):
+        instantly(None, storage, resume=folder)
+    assert (folder / "config.yaml").exists()
+
+
+def test_checkpoints_that_were_moved_are_where_the_next_start_looks_for_them(tmp_path: Path) -> None:
+    old, new, folder = tmp_path / "old", tmp_path / "new", tmp_path / "one"
+    with pytest.raises(Interrupted):
+        instantly(small_run(tmp_path, checkpoint={"to": str(old)}), then=stop)
+    shutil.rmtree(folder)
+    old.rename(new)
+    with pytest.raises(UserError, match=r"config\.yaml is of another configuration: seed: 0 there, 1 here"):
+        instantly(None, "seed=1", resume=new)
+    assert not folder.exists()
+    with pytest.raises(Interrupted, match=f"dfmf fuse --resume {folder}$"):
+        instantly(None, "checkpoint.keep=3", resume=new, then=stop)
+    assert (own(folder).checkpoint.to, own(folder).checkpoint.keep) == (str(new), 3)
+
+    def look(job: Any) -> None:
+        assert job.start.iterations == 10
+
+    assert instantly(None, resume=folder, then=look).folder == folder
+    assert not new.exists()
