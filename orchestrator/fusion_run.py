@@ -107,7 +107,7 @@ class Run:
         recorder = Recorder(
             self.folder, self.display, notify, self.config.student, spec, epoch_length, self.reported
         )
-        identity = run_identity(self.config, references.teachers)
+        identity = run_identity(self.config, references.teachers, [one.spec for one in teachers])
         where, keep = self.inputs.storage, self.config.checkpoint.keep
         # Checkpoints that lie elsewhere may outlive the folder.
         carry = dict if self.config.checkpoint.to is None else partial(carried, self.folder)

@@ -1,15 +1,23 @@
 """A run is gone on with as it began, wherever its folder and its checkpoints are by now."""
 
+import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from fusion.teachers import save_teacher
 from orchestrator import Interrupted, UserError, pretrain
 from orchestrator.config import RunConfig
+from orchestrator.identity import check_identity, run_identity
 from orchestrator.loading import load_config
 from tests.instant import instantly, small_run, stop
+from tests.tiny import SPEC, teacher
+
+SCHEDULE = {"warmup_epochs": 1, "epochs": 2, "iterations_per_epoch": 5, "batch_size": 33}
 
 
 def own(folder: Path) -> RunConfig:
@@ -104,3 +112,49 @@ def test_checkpoints_that_were_moved_are_where_the_next_start_looks_for_them(tmp
 
     assert instantly(None, resume=folder, then=look).folder == folder
     assert not new.exists()
+
+
+def test_an_identity_knows_the_teachers_in_their_order_and_what_they_take() -> None:
+    config, entries = load_config("demo"), [{"name": "a", "sha256": "1"}, {"name": "b", "sha256": "2"}]
+    first = run_identity(config, entries, [SPEC, SPEC])
+    check_identity(json.loads(json.dumps(first)), first, "here")
+    swapped = run_identity(config, entries[::-1], [SPEC, SPEC])
+    with pytest.raises(UserError, match=r"teachers\.0\.a\.sha256: '1' there, None here"):
+        check_identity(first, swapped, "here")
+    other = run_identity(config, entries, [SPEC, dataclasses.replace(SPEC, mean=(0.5,))])
+    with pytest.raises(
+        UserError, match=r"^here is of another configuration: teachers\.1\.mean: \[0\.3\] there"
+    ):
+        check_identity(json.loads(json.dumps(first)), other, "here")
+    assert run_identity(load_config("demo", ["audit.steps=400"]), entries, [SPEC, SPEC]) == first
+
+
+def test_teachers_that_are_given_in_another_order_or_normalised_otherwise_are_other_teachers(
+    tmp_path: Path,
+) -> None:
+    for index in (0, 1):
+        save_teacher(teacher(index), tmp_path / f"{index}.safetensors")
+    torch.save(teacher(2).weights, tmp_path / "2.pt")
+    foreign = {"source": str(tmp_path / "2.pt"), "network": "resnet8-w8", "classes": list(SPEC.classes)}
+    foreign |= {"image_size": 8, "channels": 1, "mean": [0.3], "std": [0.4]}
+    given = [str(tmp_path / f"{index}.safetensors") for index in (0, 1)]
+    tree = small_run(tmp_path, teachers=[*given, foreign], data=None, schedule=SCHEDULE)
+    with pytest.raises(Interrupted):
+        instantly(tree, then=stop)
+    changed = {**tree, "teachers": [*given[::-1], foreign]}
+    with pytest.raises(UserError, match=r"checkpoint-00000001 is of another configuration: teachers\.0\."):
+        instantly(changed, resume=tmp_path / "one")
+    changed = {**tree, "teachers": [*given, {**foreign, "mean": [0.5]}]}
+    with pytest.raises(UserError, match=r"teachers\.2\.mean: \[0\.3\] there, \[0\.5\] here$"):
+        instantly(changed, resume=tmp_path / "one")
+    assert instantly(tree, "audit.steps=400", resume=tmp_path / "one").summary["status"] == "finished"
+
+
+def test_a_checkpoint_of_before_is_refused_and_not_misread() -> None:
+    ours = run_identity(load_config("demo"), [])
+    before = {key: value for key, value in ours.items() if key != "identity"}
+    for theirs in (before, {**ours, "identity": 3}, None):
+        with pytest.raises(
+            UserError, match=r"^here is of another version of dfmf, .*; go on with that version"
+        ):
+            check_identity(theirs, ours, "here")
