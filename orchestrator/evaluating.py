@@ -18,7 +18,8 @@ def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[st
     """Scores of the classifier at `target`, a run's folder or a .safetensors file.
 
     The evaluation images are those of `config` (a YAML file or preset), by default of the run's own
-    configuration. For a run's folder the teachers, their ensemble and the gold standard are measured too.
+    configuration. For a run's folder the teachers, their ensemble and the gold standard are measured too;
+    which they are and what they weigh, its own configuration says.
 
     Raises:
         UserError: nothing to evaluate, or nothing to evaluate on.
@@ -35,10 +36,11 @@ def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[st
     data = read_data(loaded)
     if data is None:
         raise UserError(f"{source}: data: there is nothing to evaluate on")
-    teachers, gold = teachers_of(folder, loaded) if folder else ([student], None)
+    own = load_config(str(folder / "config.yaml")) if folder and config else loaded
+    teachers, gold = teachers_of(folder, own) if folder else ([student], None)
     settings = FusionSettings(
         student=student.network,
-        weights=loaded.weights if folder else "uniform",
+        weights=own.weights if folder else "uniform",
         classes=student.spec.classes,
     )
     try:

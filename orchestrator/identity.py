@@ -49,8 +49,8 @@ def pretraining(config: RunConfig) -> dict[str, Any]:
 def run_identity(
     config: RunConfig, teachers: Sequence[Mapping[str, Any]], specs: Sequence[ImageSpec] = ()
 ) -> dict[str, Any]:
-    """One level of keys as in the configuration, in the parties' order the hash and the input (`specs`) of each
-    teacher, and the hash of the method's file.
+    """One level of keys as in the configuration, in the parties' order the hash and the input (`specs`) of
+    each teacher, and the hash of the method's file.
 
     Raises:
         OSError: that file cannot be read (any more).

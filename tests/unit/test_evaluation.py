@@ -1,3 +1,8 @@
+"""How classifiers are measured, and a run's folder with its teachers."""
+
+import dataclasses
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -5,6 +10,9 @@ from fusion.data.labelled import LabelledImages
 from fusion.evaluation import agreement, cost, ensemble_logits, logits_of, score
 from fusion.label_spaces import label_space
 from fusion.networks import build_classifier
+from fusion.teachers import save_teacher
+from orchestrator.evaluating import evaluate
+from orchestrator.loading import dump_config, load_config
 from orchestrator.results import References, gap_closed
 from tests.tiny import CPU, SPEC, teacher
 
@@ -65,3 +73,18 @@ def test_the_share_of_the_gap() -> None:
         teachers=teachers, ensemble={"accuracy": 90.0}, gold_standard=None, ensemble_on_test=None
     )
     assert gap_closed(level, {"accuracy": 93.0}) is None
+
+
+def test_another_configuration_gives_its_data_and_not_its_teachers(tmp_path: Path) -> None:
+    folder, spec = tmp_path / "run", dataclasses.replace(SPEC, classes=tuple("0123456789"))
+    (folder / "teachers").mkdir(parents=True)
+    save_teacher(teacher(3, spec=spec), folder / "student.safetensors")
+    for index in range(3):
+        save_teacher(teacher(index, spec=spec), folder / "teachers" / f"party-{index}.safetensors")
+    own = load_config("demo", ["pretrain.parties=3", "schedule.batch_size=66", "weights=[1, 2, 3]"])
+    (folder / "config.yaml").write_text(dump_config(own))
+    expected = evaluate(str(folder))
+    assert [one["name"] for one in expected["teachers"]] == ["party-0", "party-1", "party-2"]
+    for other in ("demo", str(tmp_path / "five.yaml")):
+        (tmp_path / "five.yaml").write_text("preset: demo\npretrain: {parties: 5}\n")
+        assert evaluate(str(folder), other) == expected
