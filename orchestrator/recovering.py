@@ -17,7 +17,7 @@ from orchestrator.run_folder import write_bytes
 from orchestrator.sending import NOTE
 from orchestrator.storage import LocalStorage, Storage, open_storage
 from orchestrator.teachers import CANARIES
-from orchestrator.tracking import SQLITE
+from orchestrator.tracking import is_gone
 from orchestrator.transfer import FILE
 from orchestrator.yaml_text import parse_yaml
 
@@ -124,4 +124,4 @@ def _can_be_known(note: bytes) -> bool:
         uri = str(json.loads(note)["uri"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return False
-    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists()
+    return not is_gone(uri)

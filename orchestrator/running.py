@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from fusion.teachers import TeacherCard
+from fusion.untrusted import one_line
 from orchestrator import shipping
 from orchestrator.config import RunConfig
 from orchestrator.environment import git_commit
@@ -70,8 +71,8 @@ def fuse(
         place = str(resume) if "://" in str(resume) else str(Path(resume).absolute())
         overrides = (*overrides, f"checkpoint.to={json.dumps(place)}")
         resume = recovered(place, overrides, partial(_print, console or terminal()))
-    folder = None if resume is None else Path(resume)
-    if folder is not None and (finished := _finished(folder, console)):
+    folder = None if resume is None else Path(resume).resolve()
+    if folder is not None and (finished := _finished(folder, run, overrides, console)):
         return finished
     with _started(run, overrides, console, resume=folder, surroundings=surroundings) as fusion:
         return fusion.fuse()
@@ -89,8 +90,8 @@ def pretrain(
     Raises:
         UserError, Interrupted, RunFailed: as `fuse`.
     """
-    folder = None if resume is None else Path(resume)
-    if folder is not None and (finished := _finished(folder, console)):
+    folder = None if resume is None else Path(resume).resolve()
+    if folder is not None and (finished := _finished(folder, run, overrides, console)):
         return finished
     with _started(run, overrides, console, pretrain_only=True, resume=folder) as fusion:
         return fusion.pretrain_and_measure()
@@ -131,7 +132,7 @@ def _started(
     check_method(config, cards, space)
     check_sources(config)
     test = check_data(cards, space, data[1]) if data is not None else None
-    folder = resume.absolute() if resume else make_run_folder(config.output, config.name, default_name)
+    folder = resume or make_run_folder(config.output, config.name, default_name)
     display, stopping = Display(console or terminal()), around.stopping
     try:
         with stopping.installed(), locked(folder):
@@ -179,12 +180,17 @@ def _started(
         raise how(f"stopped; {_go_on(command, folder)}") from error
 
 
-def _finished(folder: Path, console: Console | None) -> FusionResult | None:
+def _finished(
+    folder: Path, run: str | Mapping[str, Any] | None, overrides: Sequence[str], console: Console | None
+) -> FusionResult | None:
     """The result of a run that needs no going on, which is said."""
     summary = finished_summary(folder)
     if summary is None:
         return None
     rest = f"but shipping it: dfmf sync {folder}" if shipping.lacking(folder) else "to do"
+    if overrides:
+        resolve(_configuration(run, folder), overrides)  # They may be wrong.
+        rest += f"; a finished run stays as it is, without {one_line(redact(', '.join(overrides)))}"
     _print(console or terminal(), f"{folder} is finished; nothing is left {rest}")
     return FusionResult(folder=folder, summary=summary)
 
@@ -228,7 +234,8 @@ def _shipper(
         return None
     uri = tracking_uri(config.tracking, folder.parent if resumed else Path(config.output))
     register_as = config.tracking.register_as or ""
-    known = shipping.resume(folder, uri, say, register_as) if resumed else None
+    given = uri if config.tracking.uri else None
+    known = shipping.resume(folder, given, say, register_as) if resumed else None
     if known is not None:
         return known
     params = {

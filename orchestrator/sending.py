@@ -14,7 +14,8 @@ from orchestrator.environment import ENVIRONMENT
 from orchestrator.errors import UserError
 from orchestrator.recording import flat_summary
 from orchestrator.run_folder import write_json
-from orchestrator.tracking import MAX_METRICS, MlflowRun, first_line
+from orchestrator.sections import Tracking
+from orchestrator.tracking import MAX_METRICS, MlflowRun, first_line, is_gone, tracking_uri
 
 NOTE = "tracking.json"
 ARTIFACTS = (
@@ -178,3 +179,9 @@ def read_note(folder: Path) -> Note | None:
 def write_note(folder: Path, note: Note) -> None:
     """Keep it in the run's folder."""
     write_json(folder / NOTE, dataclasses.asdict(note))
+
+
+def store_of(folder: Path, note: Note) -> str:
+    """Where MLflow has the run in `folder`; a database that was moved together with it is still beside it."""
+    beside = tracking_uri(Tracking(), folder.resolve().parent)
+    return beside if is_gone(note.uri) and not is_gone(beside) else note.uri

@@ -14,8 +14,8 @@ from orchestrator.errors import UserError
 from orchestrator.lock import locked
 from orchestrator.run_folder import finished_summary
 from orchestrator.secrets import given_again, redact
-from orchestrator.sending import NOTE, Note, Sender, read_note, write_note
-from orchestrator.tracking import QUICK, MlflowRun, errors, first_line, made_in_turn, unreachable
+from orchestrator.sending import NOTE, Note, Sender, read_note, store_of, write_note
+from orchestrator.tracking import QUICK, MlflowRun, errors, first_line, is_gone, made_in_turn, unreachable
 
 RETRY_SECONDS = 5.0
 LAST_TRY_SECONDS = 10.0
@@ -154,15 +154,21 @@ def start(
     return Shipper(folder, note, run, say)
 
 
-def resume(folder: Path, uri: str, say: Callable[[str], None], register_as: str = "") -> Shipper | None:
-    """Go on shipping the run in `folder`, which goes on too, to the store at `uri`; None if it was not
-    tracked.
+def resume(
+    folder: Path, uri: str | None, say: Callable[[str], None], register_as: str = ""
+) -> Shipper | None:
+    """Go on shipping the run in `folder`, which goes on too, to the store at `uri`, by default where it is;
+    None if it was not tracked, or if that database is gone.
 
     Raises:
         UserError: the note of the shipping is damaged, or there is no such kind of store.
     """
     note = read_note(folder)
     if note is None:
+        return None
+    uri = uri or given_again(store_of(folder, note))
+    if is_gone(uri):
+        say(f"{uri} is gone; the run begins anew in MLflow")
         return None
     be_quick()
     note.uri, note.status, note.done = redact(uri), "RUNNING", False
@@ -220,6 +226,7 @@ def _unnoticed(folder: Path, note: Note) -> bool:
 def _send_all(folder: Path, note: Note) -> int:
     """The number of epochs that were sent."""
     be_quick()
+    note.uri = store_of(folder, note)
     before = sum(one["epoch"] <= note.epoch for one in journal.read_epochs(folder))
     try:
         sender = Sender(folder, note, MlflowRun(given_again(note.uri), note.run_id))

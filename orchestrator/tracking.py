@@ -33,7 +33,12 @@ OTHER_SCHEMA = re.compile(r"database schema (\(found version \w+, but expected \
 
 def tracking_uri(tracking: Tracking, output: Path) -> str:
     """The configured store, or SQLite in the output folder."""
-    return given_again(tracking.uri) if tracking.uri else f"sqlite:///{output.absolute()}/mlflow.db"
+    return given_again(tracking.uri) if tracking.uri else f"{SQLITE}{output.absolute()}/mlflow.db"
+
+
+def is_gone(uri: str) -> bool:
+    """Whether it is a local database that is not there (any more)."""
+    return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists()
 
 
 @contextlib.contextmanager

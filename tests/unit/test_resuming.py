@@ -1,6 +1,7 @@
 """A run is gone on with as it began, wherever its folder and its checkpoints are by now."""
 
 import dataclasses
+import io
 import json
 import shutil
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from fusion.teachers import save_teacher
 from orchestrator import Interrupted, UserError, pretrain
 from orchestrator.config import RunConfig
 from orchestrator.identity import check_identity, run_identity
 from orchestrator.loading import load_config
+from orchestrator.shipping import sync
 from tests.instant import instantly, small_run, stop
 from tests.tiny import SPEC, teacher
 
@@ -158,3 +161,78 @@ def test_a_checkpoint_of_before_is_refused_and_not_misread() -> None:
             UserError, match=r"^here is of another version of dfmf, .*; go on with that version"
         ):
             check_identity(theirs, ours, "here")
+
+
+def tracked(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """A run that was stopped, and what is known of it in MLflow."""
+    with pytest.raises(Interrupted):
+        instantly(small_run(folder, tracking={}), then=stop)
+    return folder / "one", note_of(folder / "one")
+
+
+def note_of(folder: Path) -> dict[str, Any]:
+    note: dict[str, Any] = json.loads((folder / "tracking.json").read_text())
+    return note
+
+
+def test_a_run_is_the_same_in_mlflow_by_whatever_path_it_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, before = tracked(tmp_path / "runs")
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "latest"
+    link.symlink_to(folder)
+    with pytest.raises(Interrupted, match=f"dfmf fuse --resume {folder}$"):
+        instantly(None, resume=link, then=stop)
+    monkeypatch.chdir(folder / "teachers")
+    assert instantly(None, resume="..").folder == folder
+    note = note_of(folder)
+    assert (note["uri"], note["run_id"], note["done"]) == (before["uri"], before["run_id"], True)
+    assert sync(link) == f"{before['uri']} has everything of {link}"
+    assert [path.name for path in (tmp_path / "links").iterdir()] == ["latest"]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_folder_that_was_moved_is_the_same_run_in_mlflow(whole: bool, tmp_path: Path) -> None:
+    folder, before = tracked(tmp_path / "runs")
+    if whole:  # With its database.
+        folder = (tmp_path / "runs").rename(tmp_path / "moved") / "one"
+    else:
+        (tmp_path / "moved").mkdir()
+        folder = folder.rename(tmp_path / "moved" / "one")
+    instantly(None, resume=folder)
+    note = note_of(folder)
+    assert (note["run_id"], note["done"]) == (before["run_id"], True)
+    assert note["uri"] == (f"sqlite:///{tmp_path}/moved/mlflow.db" if whole else before["uri"])
+    assert (tmp_path / "moved" / "mlflow.db").exists() == whole
+    (folder / "tracking.json").write_text(json.dumps({**note, "uri": before["uri"], "done": False}))
+    assert sync(folder).startswith(f"{note['uri']} has everything of {folder}")
+
+
+def test_a_run_whose_database_is_gone_begins_anew_in_mlflow(tmp_path: Path) -> None:
+    folder, before = tracked(tmp_path / "runs")
+    folder = folder.rename(tmp_path / "one")
+    shutil.rmtree(tmp_path / "runs")
+    instantly(None, resume=folder)
+    note = note_of(folder)
+    assert note["uri"] == f"sqlite:///{tmp_path}/mlflow.db"
+    assert note["run_id"] != before["run_id"]
+    assert (note["done"], note["epoch"]) == (True, -1)
+
+
+def test_what_a_finished_run_does_not_do_any_more_is_checked_and_said(tmp_path: Path) -> None:
+    folder = instantly(small_run(tmp_path)).folder
+    with pytest.raises(UserError, match=r"^command line: nonsense: unknown key"):
+        instantly(None, "nonsense=4", resume=folder)
+    for overrides, expected in (
+        ((), "nothing is left to do\n"),
+        (
+            ("schedule.epochs=9", "tracking.uri=http://u:CANARY@host"),
+            "nothing is left to do; a finished run stays as it is, without schedule.epochs=9, "
+            "tracking.uri=http://***@host\n",
+        ),
+    ):
+        text = io.StringIO()
+        result = instantly(None, *overrides, resume=folder, console=Console(file=text, width=400))
+        assert result.summary["status"] == "finished"
+        assert text.getvalue() == f"{folder} is finished; {expected}"
