@@ -1,6 +1,7 @@
 """Checkpoints: snapshots on storage, each with a manifest that names every file's size and hash."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import re
@@ -14,7 +15,7 @@ from safetensors.torch import load, save
 
 from orchestrator.errors import UserError
 from orchestrator.identity import check_identity
-from orchestrator.snapshot import FRESH, PartySnapshot, Snapshot
+from orchestrator.snapshot import FRESH, PartySnapshot, Snapshot, Spent, spent_of
 from orchestrator.storage import MANIFEST, Storage
 
 FORMAT = 1
@@ -39,7 +40,7 @@ class Checkpoints:
     """A run's checkpoints on `storage`: numbered, the newest `keep` kept.
 
     `identity` is what a run must have in common with a checkpoint that it goes on from (`run_identity`);
-    `carry` gives files, by path, that each new checkpoint has with it.
+    `carry` gives files, by path, that each new checkpoint has with it, and `spent` how long the run took.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Checkpoints:
         identity: Mapping[str, Any],
         say: Callable[[str], None],
         carry: Callable[[], Mapping[str, bytes]] = dict,
+        spent: Callable[[], Spent] | None = None,
     ) -> None:
         self.where = storage.where
         self._storage = storage
@@ -56,6 +58,7 @@ class Checkpoints:
         self._identity = dict(identity)
         self._say = say
         self._carry = carry
+        self._spent = spent
 
     def save(self, snapshot: Snapshot) -> None:
         """Write a new checkpoint, then delete the ones that are too many.
@@ -64,6 +67,8 @@ class Checkpoints:
             OSError: it could not be written; the ones before are untouched.
         """
         names = self._storage.folders()
+        if self._spent is not None:
+            snapshot = dataclasses.replace(snapshot, spent=self._spent())
         files = to_files(snapshot, self._identity, self._carry())
         self._storage.write(f"checkpoint-{_number(names[-1]) + 1 if names else 1:08d}", files)
         with contextlib.suppress(OSError):  # The next save tries it again.
@@ -71,10 +76,13 @@ class Checkpoints:
                 self._storage.remove(name)
 
     def clear(self) -> None:
-        """Delete them all: the run is over."""
-        for name in self._storage.folders():
-            self._storage.remove(name)
-        self._storage.tidy()
+        """Delete them all: the run is over. What cannot be deleted is said."""
+        try:
+            for name in self._storage.folders():
+                self._storage.remove(name)
+            self._storage.tidy()
+        except OSError as error:
+            self._say(f"could not delete the checkpoints in {self.where}: {error.strerror or error}")
 
     def load(self) -> Snapshot:
         """The newest snapshot that is whole; those that are not are said and set aside. Without any: fresh.
@@ -118,6 +126,7 @@ def to_files(
         "identity": identity,
         "iterations": snapshot.iterations,
         "rewinds": snapshot.rewinds,
+        "spent": dataclasses.asdict(snapshot.spent),
         "parties": {
             str(index): {
                 "warmup_steps": one.warmup_steps,
@@ -156,6 +165,7 @@ def from_files(storage: Storage, folder: str, manifest: Mapping[str, Any]) -> Sn
     return Snapshot(
         iterations=int(manifest["iterations"]),
         rewinds=int(manifest["rewinds"]),
+        spent=spent_of(manifest.get("spent", {})),  # Caches of before have none.
         records=tuple(_from_hex(one) for one in manifest["records"]),
         student=tensors.get(STUDENT),
         parties={

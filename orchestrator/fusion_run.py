@@ -1,7 +1,6 @@
 """One run in its folder, after everything that can be wrong with the input has been checked."""
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from orchestrator.run_folder import finished_summary, write_json, write_text
 from orchestrator.run_parts import (
     FusionResult,
     Inputs,
+    Stopwatch,
     say_batch_norms,
     scores_of,
     summary_of,
@@ -62,7 +62,7 @@ class Run:
     ) -> None:
         self.config, self.folder, self.inputs = config, folder, inputs
         self.display, self.shipper, self.engine, self.stopping = display, shipper, engine, stopping
-        self.started, self.reported = started, reported
+        self.watch, self.reported = Stopwatch(started), reported
         self.rewinds = 0
         self.settings = config.fusion_settings()
 
@@ -70,15 +70,13 @@ class Run:
         """All of it, with MLflow's run ended in every case."""
         status = "FAILED"
         try:
-            result = self._fuse()
+            return self._fuse()
         except KeyboardInterrupt:
             status = "KILLED"
             raise
         finally:
-            if self.shipper is not None:
-                # Whatever comes after its summary, the run is finished.
+            if self.shipper is not None:  # Whatever comes after its summary, the run is finished.
                 self.shipper.finish("FINISHED" if finished_summary(self.folder) else status)
-        return result
 
     def pretrain_and_measure(self) -> FusionResult:
         """The teachers alone: their files, and a summary of how good they are."""
@@ -86,7 +84,7 @@ class Run:
         references = self._measure(*self._pretrain())
         summary = {
             **scores_of(references),
-            "seconds": self._seconds(),
+            "seconds": self.watch.spent(None).seconds,
             "seed": self.config.seed,
             "status": "finished",
         }
@@ -111,7 +109,8 @@ class Run:
         where, keep = self.inputs.storage, self.config.checkpoint.keep
         # Checkpoints that lie elsewhere may outlive the folder.
         carry = dict if self.config.checkpoint.to is None else partial(carried, self.folder)
-        checkpoints = Checkpoints(where, keep, identity, self.display.said, carry)
+        spent = partial(self.watch.spent, recorder)
+        checkpoints = Checkpoints(where, keep, identity, self.display.said, carry, spent)
         with shared_warm_up(self.config, teachers, self.display.said) as shared:
             heard = shared.heard if shared is not None else None
             keeper = keeper_for(self.config, checkpoints, self.display.said, heard)
@@ -125,19 +124,14 @@ class Run:
         summary = self._finish(fused, recorder, references, teachers)
         keeper.flush()
         result = self._write(summary)  # Last: from here on nobody goes on with the run.
-        try:
-            checkpoints.clear()
-        except OSError as error:
-            self.display.said(
-                f"the checkpoints in {checkpoints.where} could not be deleted ({error.strerror or error}); "
-                "nothing needs them any more"
-            )
+        checkpoints.clear()
         return result
 
     def _start(self, keeper: Keeper, shared: WarmUps | None, teachers: list[Teacher]) -> Snapshot:
         """From where the fusion goes on."""
         start = keeper.newest() if self.inputs.resumed else FRESH
         if self.inputs.resumed:
+            self.watch.before = start.spent
             self.display.said(f"going on {where(start)}")
         start = with_transfer_set(
             self.config, teachers, self.inputs.test, start, keeper, self.folder, self.display.said
@@ -238,10 +232,10 @@ class Run:
     def _summary(
         self, recorder: Recorder, references: References, student: dict[str, Any], status: str
     ) -> dict[str, Any]:
-        first = recorder.first_iteration
+        spent = self.watch.spent(recorder)
         return summary_of(references, student) | {
-            "seconds": self._seconds(),
-            "seconds_to_first_iteration": round(first - self.started, 1) if first is not None else None,
+            "seconds": spent.seconds,
+            "seconds_to_first_iteration": spent.to_first_iteration,
             "seed": self.config.seed,
             "iterations": recorder.iterations,
             "rewinds": self.rewinds,
@@ -252,6 +246,3 @@ class Run:
     def _write(self, summary: dict[str, Any]) -> FusionResult:
         write_json(self.folder / "summary.json", summary)
         return FusionResult(folder=self.folder, summary=summary)
-
-    def _seconds(self) -> float:
-        return round(time.monotonic() - self.started, 1)

@@ -1,6 +1,7 @@
 """What a run starts from, what it leaves, and what it says on the way."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from fusion.batchnorm import bn_layers
 from fusion.data.labelled import LabelledImages
 from fusion.teachers import Teacher
 from orchestrator.engines import Fused, Lesson
+from orchestrator.recording import Recorder
 from orchestrator.results import References, gap_closed
-from orchestrator.snapshot import Snapshot
+from orchestrator.snapshot import Snapshot, Spent
 from orchestrator.storage import Storage
 
 
@@ -35,6 +37,26 @@ class Inputs:
     """Where the checkpoints go."""
     resumed: bool
     """Whether the folder holds the beginning of this run."""
+
+
+class Stopwatch:
+    """How long a run takes, in all its starts."""
+
+    def __init__(self, started: float) -> None:
+        """`started`: when this one began, on the monotonic clock."""
+        self._started = started
+        self.before = Spent()
+        """Of the starts before it."""
+
+    def spent(self, recorder: Recorder | None) -> Spent:
+        """Up to now; `recorder` knows when the first iteration was over, if it was in this start."""
+        to_first = self.before.to_first_iteration
+        if to_first is None and recorder is not None and recorder.first_iteration is not None:
+            to_first = self._seconds(recorder.first_iteration)
+        return Spent(seconds=self._seconds(time.monotonic()), to_first_iteration=to_first)
+
+    def _seconds(self, now: float) -> float:
+        return round(self.before.seconds + now - self._started, 1)
 
 
 def write_parties(fused: Fused, teachers: Sequence[Teacher], folder: Path) -> None:

@@ -21,6 +21,15 @@ class PartySnapshot:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Spent:
+    """How long a run took up to a snapshot, in all its starts; what a crash lost is not in it."""
+
+    seconds: float = 0.0
+    to_first_iteration: float | None = None
+    """Of these, until the first iteration of the main phase was over; None before."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """A run after `iterations` of the student.
 
@@ -36,7 +45,20 @@ class Snapshot:
     """Metrics of the iterations that the epoch in work has had."""
     rewinds: int = 0
     """How often the run went back because its numbers were no good."""
+    spent: Spent = Spent()
+    """Noted when it is written to a checkpoint."""
 
 
 FRESH = Snapshot()
 """Nothing is done yet."""
+
+
+def spent_of(entry: Mapping[str, float | None]) -> Spent:
+    """`Spent` as a manifest has it; of one without, nothing.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    first = entry.get("to_first_iteration")
+    seconds = float(entry.get("seconds") or 0.0)
+    return Spent(seconds=seconds, to_first_iteration=None if first is None else float(first))

@@ -46,7 +46,7 @@ def test_checkpoints_that_cannot_be_deleted_are_said_and_the_run_is_finished(
     result = instantly(small_run(tmp_path, tracking={"enabled": True}), console=Console(file=text, width=400))
     assert result.summary["status"] == "finished"
     where = result.folder / "checkpoints"
-    said = f"the checkpoints in {where} could not be deleted (Device or resource busy); nothing needs them"
+    said = f"could not delete the checkpoints in {where}: Device or resource busy"
     assert said in text.getvalue()
     note = json.loads((result.folder / "tracking.json").read_text())
     assert (note["status"], note["done"]) == ("FINISHED", True)

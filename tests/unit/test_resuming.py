@@ -13,10 +13,13 @@ from rich.console import Console
 
 from fusion.teachers import save_teacher
 from orchestrator import Interrupted, UserError, pretrain
+from orchestrator.checkpoints import Checkpoints, from_files, read_manifest
 from orchestrator.config import RunConfig
 from orchestrator.identity import check_identity, run_identity
 from orchestrator.loading import load_config
 from orchestrator.shipping import sync
+from orchestrator.snapshot import Spent
+from orchestrator.storage import LocalStorage
 from tests.instant import instantly, small_run, stop
 from tests.tiny import SPEC, teacher
 
@@ -236,3 +239,23 @@ def test_what_a_finished_run_does_not_do_any_more_is_checked_and_said(tmp_path: 
         result = instantly(None, *overrides, resume=folder, console=Console(file=text, width=400))
         assert result.summary["status"] == "finished"
         assert text.getvalue() == f"{folder} is finished; {expected}"
+
+
+def test_the_seconds_of_a_run_are_those_of_all_its_starts(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        instantly(small_run(tmp_path), then=stop)
+    folder = tmp_path / "one"
+    storage = LocalStorage(folder / "checkpoints")
+    manifest = read_manifest(storage, "checkpoint-00000001")
+    summary = json.loads((folder / "summary.json").read_text())
+    found = from_files(storage, "checkpoint-00000001", manifest)
+    assert 0 < found.spent.seconds <= summary["seconds"] < found.spent.seconds + 5
+    assert found.spent.to_first_iteration == summary["seconds_to_first_iteration"]
+    for spent in (Spent(seconds=2000.0), Spent(seconds=2000.0, to_first_iteration=400.0)):
+        copy = shutil.copytree(folder, tmp_path / "copies" / str(spent.to_first_iteration))
+        longer = dataclasses.replace(found, spent=spent)
+        Checkpoints(LocalStorage(copy / "checkpoints"), 2, manifest["identity"], print).save(longer)
+        again = instantly(None, resume=copy).summary
+        first = again["seconds_to_first_iteration"]
+        assert first == 400.0 if spent.to_first_iteration else 2000 < first <= again["seconds"]
+        assert 2000 < again["seconds"] < 2100
