@@ -84,8 +84,8 @@ class GroupPhase:
         """Tell of an epoch, unless workers that were lost later had told of it."""
         if report.epoch < self._reported:
             return
-        self._reported = report.epoch + 1
         self._observer.epoch(report)
+        self._reported = report.epoch + 1
         self._observer.student(
             to_tensors(weights["student"]), self._reported * self._schedule.iterations_per_epoch
         )

@@ -77,8 +77,8 @@ class MainPhase:
         """Tell of an epoch, unless a student that was lost later had told of it."""
         if report.epoch < self._reported:
             return
-        self._reported = report.epoch + 1
         self._observer.epoch(report)
+        self._reported = report.epoch + 1  # Only now: no checkpoint may be ahead of the journal.
         self._observer.advanced("fusion", done, self._schedule.iterations)
         self._observer.student(to_tensors(weights["student"]), done)
 
