@@ -11,9 +11,11 @@ class Interval:
         self._seconds = seconds
         self._last = time.monotonic()
 
-    def due(self, done: int) -> bool:
-        """Whether to take one after `done` iterations; the clock then starts anew."""
-        by_count = self._iterations is not None and done % self._iterations == 0
+    def due(self, done: int, since: int = 1) -> bool:
+        """Whether to take one after `done` iterations, about the last `since` of which nobody asked; the
+        clock then starts anew."""
+        every = self._iterations
+        by_count = every is not None and done // every > (done - since) // every
         by_time = self._seconds is not None and time.monotonic() - self._last >= self._seconds
         if by_count or by_time:
             self._last = time.monotonic()

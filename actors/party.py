@@ -63,10 +63,13 @@ class _Member:
     party: Party
     warmup_steps: int = 0
     iterations: int = 0
+    halted: bool = False
 
     def warm_up(self, stop: int) -> None:
         """The warm-up's updates up to `stop`."""
         for step in range(self.warmup_steps, stop):
+            if self.halted:
+                return
             self.party.warm_up_step(step)
             self.warmup_steps = step + 1
 
@@ -118,11 +121,13 @@ class PartyWorker:
         self._session = session
 
     def warm_up(self, session: int, stop: int) -> list[dict[str, float]]:
-        """The warm-up's updates up to `stop`; each party's mean loss terms, of those that were left."""
+        """The warm-up's updates up to `stop`; each party's mean loss terms, of those that were left. None of
+        a party that was halted before: it keeps them for the snapshot."""
         with self._at_work(session):
-            for member in self._members.values():
+            members = self._members.values()
+            for member in members:
                 member.warm_up(stop)
-            return self._take_metrics()
+            return [member.party.meter.take() if member.warmup_steps >= stop else {} for member in members]
 
     def step(self, session: int, iteration: int, critic: Arrays | None = None) -> Iteration:
         """Iteration `iteration` of the main phase; they must be asked for in order. `critic` is the student's
@@ -186,6 +191,12 @@ class PartyWorker:
         """For each party the state of its generator, its assistant and its VID part."""
         with self._at_work(session):
             return [to_arrays(member.party.modules()) for member in self._members.values()]
+
+    @ray.method(concurrency_group="control")
+    def halt(self) -> None:
+        """Do no further update of the warm-up until the next `begin`: the run stops."""
+        for member in list(self._members.values()):
+            member.halted = True
 
     @ray.method(concurrency_group="control")
     def pulse(self) -> tuple[int, bool]:

@@ -26,3 +26,13 @@ class Meter:
         result = dict(zip(self._values, means, strict=True))
         self._values.clear()
         return result
+
+    def state(self) -> dict[str, Tensor]:
+        """All values since `take`, by name: what a snapshot within an epoch of the warm-up holds."""
+        return {name: torch.stack(values).cpu() for name, values in self._values.items()}
+
+    def restore(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Be as the meter was whose `state` this is."""
+        self._values.clear()
+        for name, values in state.items():
+            self._values[name] = list(values.to(device, copy=True))

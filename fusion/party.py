@@ -24,6 +24,9 @@ from fusion.state import State, put_state, take_state
 from fusion.synthesiser import Generative, Synthesiser
 from fusion.vid import Vid
 
+METER = "meter/"
+"""What the names of loss terms begin with that a state within an epoch of the warm-up holds."""
+
 
 class Party:
     """Lines 4-9 and 13-22 of Algorithm 1 for one k, and its share of lines 24-27.
@@ -180,7 +183,8 @@ class Party:
 
     def state(self) -> State:
         """Everything that training has changed; between two iterations it decides all that follows."""
-        return take_state(self.modules(), self._optimisers())
+        meter = {METER + name: values for name, values in self.meter.state().items()}
+        return take_state(self.modules(), self._optimisers()) | meter
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Be as the party was whose `state` this is.
@@ -188,7 +192,10 @@ class Party:
         Raises:
             ValueError: it was another party's.
         """
-        put_state(state, self.modules(), self._optimisers())
+        own = {name: value for name, value in state.items() if not name.startswith(METER)}
+        put_state(own, self.modules(), self._optimisers())
+        meter = {name.removeprefix(METER): state[name] for name in state.keys() - own.keys()}
+        self.meter.restore(meter, self.device)
 
     def _optimisers(self) -> dict[str, Optimizer]:
         own = self.synthesiser.optimisers()

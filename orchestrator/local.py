@@ -104,7 +104,8 @@ class _Run:
                 metrics = self._parties[index].meter.take()
                 self._warmup_metrics[index] = metrics
                 check_iteration(party_metrics([self._names[index]], [metrics]), done - 1, self._job.limits)
-                self._keep_if_due(done, always=done == steps and index == len(self._parties) - 1)
+                self._keep_if_due(done, done == steps and index == len(self._parties) - 1, since=epoch)
+            self._stop_if_asked()
 
         warm_up(self._parties, self._schedule, after, dict(self._warmed))
         metrics = [self._warmup_metrics.get(index, {}) for index in range(len(self._parties))]
@@ -149,12 +150,16 @@ class _Run:
             self._observer.epoch(report)
             self._observer.student(self._student.classifier.network.state_dict(), done)
             self._records.clear()
-        self._keep_if_due(done, always=done == self._schedule.iterations)
+        self._keep_if_due(done, done == self._schedule.iterations)
+        self._stop_if_asked()
 
-    def _keep_if_due(self, done: int, always: bool) -> None:
-        if self._interval.due(done) or always or self._job.stopping.requested:
+    def _keep_if_due(self, done: int, always: bool, since: int = 1) -> None:
+        if (self._interval.due(done, since) or always) and not self._job.stopping.requested:
             self._job.keeper.keep(self._snapshot(), self._names)
+
+    def _stop_if_asked(self) -> None:
         if self._job.stopping.requested:
+            self._job.keeper.keep(self._snapshot(), self._names)
             raise KeyboardInterrupt
 
     def _snapshot(self) -> Snapshot:
@@ -172,6 +177,6 @@ class _Run:
                     metrics=self._warmup_metrics.get(index, {}) if in_warmup else {},
                 )
                 for index, party in enumerate(self._parties)
-                if self._warmed.get(index, 0) or not in_warmup
+                if index in self._warmed or not in_warmup
             },
         )

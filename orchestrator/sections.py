@@ -64,7 +64,7 @@ class Checkpointing(Section):
     every_minutes: float | None = Field(5.0, gt=0, allow_inf_nan=False)
     """Time between two; empty: not by time."""
     every_iterations: int | None = Field(None, ge=1)
-    """Iterations (in the warm-up: updates) between two; empty: not by iterations."""
+    """Iterations (in the warm-up: updates, to the next epoch's end) between two; empty: not by iterations."""
     cache: str | None = None
     """A folder in which runs share what they compute alike: pretrained teachers, and parties after the
     warm-up.

@@ -1,16 +1,23 @@
 """The warm-up on Ray, after the parties have begun."""
 
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import ray
+from ray.exceptions import RayError
 
 from actors.feed import Members
 from actors.interval import Interval
+from actors.party import PartyState
 from actors.repairs import LOST, describe
 from fusion.epoch import EpochReport, party_metrics
-from fusion.health import check_iteration
+from fusion.health import Diverged, check_iteration
 from orchestrator.conversion import to_party_snapshots
 from orchestrator.crew import Crew
 from orchestrator.engines import WARMUP_EPOCH, Job, Observer
 from orchestrator.snapshot import PartySnapshot, Snapshot
+from orchestrator.stopping import GRACE_SECONDS
 
 AHEAD = 2
 """Epochs in flight at a group, so that none waits for the driver."""
@@ -33,7 +40,20 @@ class WarmUp:
 
     def run(self, again: bool) -> None:
         """Until all are warm; then what there is to say of it, unless this is done `again` for a student that
-        was lost."""
+        was lost.
+
+        Raises:
+            KeyboardInterrupt: it was to stop; what there is of it has been kept.
+        """
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            self._halt()
+            raise
+        if not again:
+            self._report()
+
+    def _run(self) -> None:
         while heads := {members: calls[0] for members, calls in self._calls.items() if calls}:
             ready = self._crew.first([call for _, call, _ in heads.values()])
             for members, (done, call, snapshot) in heads.items():
@@ -41,8 +61,6 @@ class WarmUp:
                     self._take(members, done, call, snapshot)
             warm = sum(done * len(members) for members, done in self._done.items())
             self._observer.advanced("warm-up", warm, self._steps * len(self._job.teachers))
-        if not again:
-            self._report()
 
     def _start_from(self, members: Members, snapshot: Snapshot) -> None:
         """A group has begun as `snapshot` says."""
@@ -58,9 +76,9 @@ class WarmUp:
         group, session, calls = self._crew.groups[members], self._crew.sessions[members], self._calls[members]
         asked = calls[-1][0] if calls else self._done[members]
         while len(calls) < AHEAD and asked < self._steps:
-            asked += self._epoch
+            asked += self._epoch - asked % self._epoch  # A run that was stopped may begin within one.
             call = group.warm_up.remote(session, asked)
-            due = self._intervals[members].due(asked) or asked == self._steps
+            due = self._intervals[members].due(asked, self._epoch) or asked == self._steps
             calls.append((asked, call, group.snapshot.remote(session) if due else None))
 
     def _take(self, members: Members, done: int, call: Any, snapshot: Any) -> None:
@@ -75,14 +93,38 @@ class WarmUp:
             return
         names = [self._job.names[index] for index in members]
         check_iteration(party_metrics(names, metrics), done - 1, self._job.limits)
-        self._metrics |= {index: one for index, one in zip(members, metrics, strict=True) if one}
+        self._note(members, metrics)
         self._done[members] = done
         self._calls[members].pop(0)
         self._ask(members)
         if states is not None:
-            self._snapshots |= to_party_snapshots(states, self._metrics)
-            whole = Snapshot(parties=dict(self._snapshots), rewinds=self._job.settings.rewinds)
-            self._job.keeper.keep(whole, self._job.names)
+            self._keep(states)
+
+    def _keep(self, states: Mapping[int, PartyState]) -> None:
+        self._snapshots |= to_party_snapshots(states, self._metrics)
+        whole = Snapshot(parties=dict(self._snapshots), rewinds=self._job.settings.rewinds)
+        self._job.keeper.keep(whole, self._job.names)
+
+    def _halt(self) -> None:
+        """Keep the parties as they are after the update in work, those of a group for which that is over
+        soon; of others the last snapshot is what there is."""
+        asked: dict[Any, Members] = {}
+        states: dict[int, PartyState] = {}
+        with contextlib.suppress(RayError, Diverged):
+            for members, group in self._crew.groups.items():
+                group.halt.remote()
+                asked[group.snapshot.remote(self._crew.sessions[members])] = members
+            for snapshot in ray.wait(list(asked), num_returns=len(asked), timeout=GRACE_SECONDS)[0]:
+                with contextlib.suppress(RayError):
+                    members, state = asked[snapshot], ray.get(snapshot)
+                    for _, call, _ in self._calls[members]:  # All of them came before.
+                        self._note(members, ray.get(call))
+                    states |= state
+            if states:
+                self._keep(states)
+
+    def _note(self, members: Members, metrics: Sequence[dict[str, float]]) -> None:
+        self._metrics |= {index: one for index, one in zip(members, metrics, strict=True) if one}
 
     def _report(self) -> None:
         names, groups = self._job.names, self._crew.groups

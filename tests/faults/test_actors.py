@@ -144,6 +144,22 @@ def test_a_run_that_is_stopped_keeps_parties_and_their_critic_after_the_same_ite
     assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
 
 
+def test_a_warm_up_that_is_stopped_keeps_what_there_is_of_it(
+    reference: tuple[dict[str, torch.Tensor], Injector], kept: KeptEngine
+) -> None:
+    """And another engine goes on from there."""
+    keeper, engine = Keeper(), EngineSettings(party_actors=2)
+    with pytest.raises(KeyboardInterrupt):
+        kept.fuse(dataclasses.replace(JOB, keeper=keeper), engine, Injector({("warm-up", 6): interrupt}))
+    start = keeper.newest()
+    assert sum(one.warmup_steps for one in start.parties.values()) >= 6
+    listener = Injector({})
+    again = LocalEngine(threads=1).fuse(dataclasses.replace(JOB, start=start), listener)
+    found, (expected, undisturbed) = tensors(again), reference
+    assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
+    assert listener.reports[0].metrics == undisturbed.reports[0].metrics
+
+
 def assert_same(
     run: tuple[dict[str, torch.Tensor], Injector], reference: tuple[dict[str, torch.Tensor], Injector]
 ) -> None:

@@ -188,6 +188,11 @@ def test_an_interval_is_due_by_count_by_time_or_by_either(monkeypatch: pytest.Mo
     never, count, both = Interval(), Interval(iterations=3), Interval(iterations=3, seconds=10)
     assert [number for number in range(1, 8) if never.due(number)] == []
     assert [number for number in range(1, 8) if count.due(number)] == [3, 6]
+    # Whoever asks at the end of epochs only has one for every epoch in which one was due.
+    epochs = range(400, 2001, 400)
+    assert [done for done in epochs if Interval(iterations=401).due(done, 400)] == [800, 1200, 1600, 2000]
+    assert [done for done in epochs if Interval(iterations=250).due(done, 400)] == list(epochs)
+    assert [done for done in epochs if Interval(iterations=800).due(done, 400)] == [800, 1600]
     assert not both.due(1)
     clock[0] += 6
     assert both.due(3)  # The clock starts anew.
