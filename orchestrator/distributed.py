@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import ray
@@ -24,7 +24,7 @@ from orchestrator.group_phase import GroupPhase
 from orchestrator.main_phase import MainPhase
 from orchestrator.placement import Plan, Share
 from orchestrator.sections import EngineSettings
-from orchestrator.waiting import POLL_SECONDS, get
+from orchestrator.waiting import POLL_SECONDS, ActorLost, get
 from orchestrator.warm_up import WarmUp
 
 
@@ -61,11 +61,13 @@ class RayEngine:
                 worker.train.remote(one.name, one.network, one.spec, one.train, recipe, seed)
                 for worker, one in zip(workers, batch, strict=True)
             ]
-            while ray.wait(calls, num_returns=len(calls), timeout=POLL_SECONDS)[1]:
-                done = sum(get([worker.done.remote() for worker in workers]))
-                advanced("pretraining", first * recipe.epochs + done, total)
-            for lesson, call in zip(batch, calls, strict=True):
-                taught(lesson, to_tensors(get(call)))
+            waiting = dict(zip(calls, batch, strict=True))
+            while waiting:
+                over, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=POLL_SECONDS)
+                _hand_over({call: waiting.pop(call) for call in over}, taught)
+                if waiting:
+                    done = sum(get([worker.done.remote() for worker in workers]))
+                    advanced("pretraining", first * recipe.epochs + done, total)
 
     def fuse(self, job: Job, observer: Observer) -> Fused:
         """The parties and the student as actors, from `job.start` on. Those that are lost are restored.
@@ -147,6 +149,24 @@ class RayEngine:
                 self._group, placement_group_bundle_index=bundle
             ),
         }
+
+
+def _hand_over(over: Mapping[Any, Lesson], taught: Taught) -> None:
+    """Give away what is trained, also when one among it is lost.
+
+    Raises:
+        ActorLost: one is.
+    """
+    lost: ActorLost | None = None
+    for call, lesson in over.items():
+        try:
+            weights = to_tensors(get(call))
+        except ActorLost as error:
+            lost = error
+        else:
+            taught(lesson, weights)
+    if lost is not None:
+        raise lost
 
 
 @contextlib.contextmanager
