@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from orchestrator.errors import UserError
+from orchestrator.errors import RunFailed
 from orchestrator.identity import check_identity
 from orchestrator.snapshot import FRESH, PartySnapshot, Snapshot, Spent, spent_of
 from orchestrator.storage import MANIFEST, Storage
@@ -28,6 +28,10 @@ _CARRIED = re.compile(r"carried-[^/\0]+")
 
 class Damaged(ValueError):
     """A checkpoint is not what was written: the file and what is wrong with it."""
+
+
+class OutOfReach(RunFailed):
+    """The checkpoints cannot be read at the moment, such as over a network that is down."""
 
 
 MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -88,12 +92,13 @@ class Checkpoints:
         """The newest snapshot that is whole; those that are not are said and set aside. Without any: fresh.
 
         Raises:
-            UserError: the newest is another run's, or the storage cannot be read.
+            UserError: the newest is another run's.
+            OutOfReach: the storage cannot be read.
         """
         try:
             return self._load()
         except OSError as error:  # Such as a network that is down: nothing is wrong with the checkpoints.
-            raise UserError(
+            raise OutOfReach(
                 f"cannot read the checkpoints in {self.where}: {error.strerror or error}"
             ) from error
 

@@ -72,7 +72,11 @@ class Keeper:
         self._writing = self._writer.submit(self._write, self._checkpoints, snapshot)
 
     def newest(self) -> Snapshot:
-        """What a run can go on from."""
+        """What a run can go on from.
+
+        Raises:
+            UserError, OutOfReach: as `Checkpoints.load`.
+        """
         self.flush()
         return self._checkpoints.load() if self._checkpoints is not None else self._in_memory
 

@@ -13,6 +13,7 @@ from actors.repairs import LOST, describe
 from actors.student import Status, StudentState
 from fusion.epoch import EpochReport
 from fusion.health import Diverged
+from orchestrator.checkpoints import OutOfReach
 from orchestrator.conversion import to_snapshot
 from orchestrator.crew import Crew, GoBack, StudentLost
 from orchestrator.engines import Fused, Job, Observer
@@ -119,7 +120,7 @@ class MainPhase:
         up from their last snapshot. Where it is their critic they cannot, and are kept as they are after the
         same iteration. Otherwise the last snapshot is what there is."""
         student, until = self._crew.student, time.monotonic() + GRACE_SECONDS
-        with contextlib.suppress(GetTimeoutError, RayError, Diverged):
+        with contextlib.suppress(GetTimeoutError, RayError, Diverged, OutOfReach):
             ray.get(student.halt.remote(), timeout=GRACE_SECONDS)
             state: StudentState = ray.get(student.snapshot.remote(), timeout=until - time.monotonic())
             parties = self._snapshots(until) if self._lockstep else {}

@@ -1,8 +1,10 @@
 """A run's folder: made once, never written over, every file whole or absent."""
 
+import contextlib
 import json
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,17 @@ def make_run_folder(output: str, name: str | None, default_name: str) -> Path:
     except OSError as error:
         raise UserError(f"output: cannot write to {folder.parent}: {error.strerror}") from error
     return folder
+
+
+def taken_back(folder: Path, beginning: Collection[str]) -> bool:
+    """Delete a run's folder in which there is nothing but files of its `beginning`; whether it is gone."""
+    with contextlib.suppress(OSError):
+        found = {path.name for path in folder.iterdir()}
+        if found.issubset(beginning):
+            for name in found:
+                (folder / name).unlink()
+            folder.rmdir()
+    return not folder.exists()
 
 
 def write_text(path: Path, text: str) -> None:

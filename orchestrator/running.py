@@ -16,22 +16,25 @@ from rich.console import Console
 from fusion.teachers import TeacherCard
 from fusion.untrusted import one_line
 from orchestrator import shipping
+from orchestrator.checkpoints import OutOfReach
 from orchestrator.config import RunConfig
-from orchestrator.environment import git_commit
+from orchestrator.environment import ENVIRONMENT, git_commit
 from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
 from orchestrator.fusion_run import Run
 from orchestrator.label_spaces import check_classes
 from orchestrator.loading import config_name, load_config, overridden_config
-from orchestrator.lock import locked
+from orchestrator.lock import InUse, locked
 from orchestrator.method_check import check_method
 from orchestrator.progress import Display
 from orchestrator.recording import STUDENT
 from orchestrator.recovering import is_storage, recovered
 from orchestrator.resuming import check_begun, own_config
-from orchestrator.run_folder import finished_summary, make_run_folder, write_text
+from orchestrator.run_folder import finished_summary, make_run_folder, taken_back, write_text
 from orchestrator.run_parts import FusionResult, Inputs
 from orchestrator.secrets import check_whole, redact
-from orchestrator.storage import Storage, open_storage
+from orchestrator.sending import NOTE
+from orchestrator.sharing import check_cache
+from orchestrator.storage import Storage, check_writable, open_storage
 from orchestrator.surroundings import Surroundings, alone
 from orchestrator.teachers import (
     check_data,
@@ -48,6 +51,8 @@ from orchestrator.waiting import ActorLost
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A disk or a quota is full."""
+BEGINNING = ("config.yaml", ENVIRONMENT, NOTE)
+"""What is in a run's folder before anything is computed."""
 
 
 def fuse(
@@ -64,7 +69,8 @@ def fuse(
     Raises:
         UserError: the input is wrong; one line for each mistake. Nothing has been written.
         Interrupted: Ctrl-C or SIGTERM; what was computed is in the run's folder.
-        RunFailed: an actor was lost for good, the numbers went wrong, or the disk is full; what was
+        RunFailed: an actor was lost for good, the numbers went wrong, the disk is full, the checkpoints could
+        not be read, or the input is wrong in a way that shows only when something is computed; what was
         computed is in the run's folder.
     """
     if resume is not None and is_storage(resume):
@@ -136,6 +142,7 @@ def _started(
     display, stopping = Display(console or terminal()), around.stopping
     try:
         with stopping.installed(), locked(folder):
+            check_cache(config.checkpoint.cache)
             storage = _storage(config, folder, resume is not None)
             with display, around.engine(config, display.said) as engine:
                 if data is not None and test is not None and len(test) < len(data[1]):
@@ -158,11 +165,12 @@ def _started(
                 yield Run(
                     config, folder, display, shipper, engine, started, inputs, stopping, around.reported
                 )
-    except UserError:
-        if resume is None:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # Only if nothing has been written.
-        raise
+    except UserError as error:
+        if resume or isinstance(error, InUse) or taken_back(folder, BEGINNING):
+            raise
+        raise RunFailed(f"{error}; {_go_on(command, folder)}") from error
+    except OutOfReach as error:
+        raise RunFailed(f"{error}; when they can be read again, {_go_on(command, folder)}") from error
     except ActorLost as error:
         write_text(folder / "error.txt", redact(f"{error}\n\n{error.__cause__}\n"))
         raise RunFailed(
@@ -224,6 +232,8 @@ def _storage(config: RunConfig, folder: Path, resumed: bool) -> Storage:
         raise UserError(f"checkpoint.to: cannot read {storage.where}: {error.strerror or error}") from error
     if taken:
         raise UserError(f"checkpoint.to: {storage.where} holds the checkpoints of another run")
+    if config.checkpoint.to is not None:
+        check_writable(storage)
     return storage
 
 

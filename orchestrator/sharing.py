@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
@@ -80,6 +81,21 @@ def _assistants(config: RunConfig) -> dict[str, Any]:
         return {}
     student = config.student if config.assistant == "student" else None
     return {"assistant": config.assistant, "student": student}
+
+
+def check_cache(cache: str | None) -> None:
+    """What can be known of it before anything is computed.
+
+    Raises:
+        UserError: it cannot be written to.
+    """
+    if cache is None:
+        return
+    try:
+        Path(cache).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except OSError as error:
+        raise UserError(f"checkpoint.cache: cannot write to {cache}: {error.strerror}") from error
 
 
 @contextlib.contextmanager

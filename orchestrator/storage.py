@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from orchestrator.errors import UserError
 
 MANIFEST = "MANIFEST.json"
+PROBE = "probe"
 
 
 class Storage(Protocol):
@@ -61,6 +62,21 @@ def open_storage(place: str) -> Storage:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"checkpoint.to: cannot write to {place}: {reason}") from error
+
+
+def check_writable(storage: Storage) -> None:
+    """Write something, and delete it.
+
+    Raises:
+        UserError: it cannot be done.
+    """
+    try:
+        storage.write(PROBE, {PROBE: b""})
+        storage.remove(PROBE)
+        storage.tidy()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"checkpoint.to: cannot write to {storage.where}: {reason}") from error
 
 
 class LocalStorage:

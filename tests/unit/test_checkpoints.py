@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.health import Diverged
-from orchestrator.checkpoints import Checkpoints, _sealed
+from orchestrator.checkpoints import Checkpoints, OutOfReach, _sealed
 from orchestrator.errors import UserError
 from orchestrator.keeper import Keeper
 from orchestrator.snapshot import FRESH, PartySnapshot, Snapshot
@@ -215,7 +215,7 @@ class Unreachable(LocalStorage):
 
 def test_a_storage_that_cannot_be_read_is_said_and_its_checkpoints_stay(tmp_path: Path) -> None:
     opened(tmp_path / "c").save(snapshot())
-    with pytest.raises(UserError, match=r"cannot read the checkpoints in .*: Connection timed out"):
+    with pytest.raises(OutOfReach, match=r"cannot read the checkpoints in .*: Connection timed out"):
         Checkpoints(Unreachable(tmp_path / "c"), 2, IDENTITY, print).load()
     assert_equal(opened(tmp_path / "c").load(), snapshot())
 

@@ -1,0 +1,98 @@
+"""Runs that end before they have begun, or while their storage is away: what is left, and what is said."""
+
+import contextlib
+import dataclasses
+import errno
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusion.networks import build_network
+from orchestrator.engines import Job, Lesson
+from orchestrator.errors import RunFailed, UserError
+from orchestrator.running import fuse
+from orchestrator.sharing import check_cache
+from orchestrator.storage import LocalStorage, check_writable
+from orchestrator.surroundings import alone
+from tests.tiny import tiny_run
+from tests.unit.test_storage import in_memory
+
+
+class Instant:
+    """An engine that trains nothing, and does with a fusion what it is told to."""
+
+    def __init__(self, fusion: Callable[[Job], None]) -> None:
+        self._fusion = fusion
+
+    def pretrain(self, lessons: list[Lesson], _recipe: Any, _seed: int, _advanced: Any, taught: Any) -> None:
+        for lesson in lessons:
+            taught(lesson, build_network(lesson.network, lesson.spec).state_dict())
+
+    def fuse(self, job: Job, _observer: Any) -> None:
+        self._fusion(job)
+
+
+def begin(fusion: Callable[[Job], None], folder: Path, *overrides: str, **changes: Any) -> None:
+    @contextlib.contextmanager
+    def engine(*_: Any) -> Iterator[Any]:
+        yield Instant(fusion)
+
+    config = {"output": str(folder / "runs"), "name": "one", "tracking": {"enabled": False}, **changes}
+    fuse(tiny_run(**config), *overrides, surroundings=dataclasses.replace(alone(), engine=engine))
+
+
+def nothing(_job: Job) -> None:
+    raise AssertionError("it began")
+
+
+@pytest.mark.parametrize("key", ["to", "cache"])
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere"])
+def test_a_place_that_cannot_be_written_to_is_refused_before_anything_is_written(
+    key: str, place: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=rf"^checkpoint\.{key}: cannot (read|write to) .*{place}: [A-Z]"):
+        begin(nothing, tmp_path, f"checkpoint.{key}={tmp_path / place}")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_what_a_probe_writes_is_gone_again(tmp_path: Path) -> None:
+    check_writable(LocalStorage(tmp_path / "a" / "b"))
+    check_cache(None)
+    check_cache(str(tmp_path / "cache"))
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["a", "cache"]
+    remote = in_memory(tmp_path)
+    check_writable(remote)
+    with pytest.raises(FileNotFoundError):
+        remote.read("probe", "probe")
+
+
+def test_storage_that_is_away_in_mid_run_is_no_wrong_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(job: Job) -> None:
+        broken = OSError(errno.EIO, "Input/output error")
+        monkeypatch.setattr(LocalStorage, "folders", lambda _: (_ for _ in ()).throw(broken))
+        job.keeper.newest()
+
+    with pytest.raises(
+        RunFailed, match=r"cannot read the checkpoints in .*: Input/output error; .* --resume "
+    ):
+        begin(away, tmp_path)
+
+
+def test_a_transfer_set_that_is_refused_leaves_the_name_free_unless_something_was_computed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    method = {"name": "transfer_set", "sources": [str(tmp_path / "empty")]}
+    with pytest.raises(RunFailed, match=r"^method\.sources\.0: .*; to go on: dfmf fuse --resume "):
+        begin(nothing, tmp_path, "schedule.warmup_epochs=0", method=method)
+    teachers = [
+        str(tmp_path / "runs" / "one" / "teachers" / f"party-{party}.safetensors") for party in (0, 1)
+    ]
+    with pytest.raises(UserError, match=r"^method\.sources\.0: "):
+        begin(nothing, tmp_path, "schedule.warmup_epochs=0", "name=two", method=method, teachers=teachers)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["one"]
