@@ -119,9 +119,9 @@ def keeper_for(
 
 def _not_finite(snapshot: Snapshot, names: Sequence[str]) -> str | None:
     """The first tensor with a value that is not finite."""
-    owners: dict[str, Tensors] = {"student": snapshot.student or {}}
-    owners |= {names[index]: party.state for index, party in snapshot.parties.items()}
-    for owner, state in owners.items():
+    owners: list[tuple[str, Tensors]] = [("student", snapshot.student or {})]  # As a party may be called too.
+    owners += [(names[index], party.state) for index, party in snapshot.parties.items()]
+    for owner, state in owners:
         for name, tensor in state.items():
             # The sum is quick, and finite unless some value is not, or nearly so.
             if (

@@ -25,11 +25,11 @@ def image_grid(images: NDArray[np.uint8]) -> Image.Image:
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
-def plot_accuracy(path: Path, accuracies: Sequence[float], references: Mapping[str, float]) -> None:
+def plot_accuracy(path: Path, accuracies: Sequence[float], references: Sequence[tuple[str, float]]) -> None:
     """The student's accuracy over epochs, with lines for what it is compared with."""
     figure, axes = _figure()
     axes.plot(range(1, len(accuracies) + 1), accuracies, marker=".", label="student")
-    for index, (name, value) in enumerate(references.items()):
+    for index, (name, value) in enumerate(references):
         axes.axhline(value, linestyle="--", linewidth=1, color=f"C{index + 1}", label=f"{name} {value:.1f}")
     axes.set(xlabel="epoch", ylabel="test accuracy in percent")
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -46,15 +46,15 @@ def plot_metrics(path: Path, curves: Mapping[str, Sequence[float]], label: str) 
     _finish(figure, axes, path)
 
 
-def plot_subsets(path: Path, scores: Mapping[str, Sequence[float | None]]) -> None:
+def plot_subsets(path: Path, scores: Sequence[tuple[str, Sequence[float | None]]]) -> None:
     """Accuracy on the classes that are frequent at each party, a group of bars a classifier (supplement,
     Fig. 2); no bar for None."""
     figure, axes = _figure()
     width = 0.8 / len(scores)
-    for index, (name, values) in enumerate(scores.items()):
+    for index, (name, values) in enumerate(scores):
         heights = np.array(values, dtype=float)  # None becomes NaN.
         axes.bar(np.arange(len(values)) + index * width, heights, width, label=name)
-    count = len(next(iter(scores.values())))
+    count = len(scores[0][1])
     axes.set_xticks(
         np.arange(count) + 0.4 - width / 2, [f"classes of party {party}" for party in range(count)]
     )

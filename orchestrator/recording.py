@@ -112,17 +112,16 @@ class Recorder:
         """The curves, and what is compared in the summary, as PNG."""
         folder = self.folder / "plots"
         folder.mkdir(exist_ok=True)
-        compared = {one["name"]: one for one in summary["teachers"]}
-        compared |= {"ensemble": summary["ensemble"], "student": summary["student"]}
+        student = summary["student"]
+        compared = [(one["name"], one) for one in summary["teachers"]]  # One may be called "student".
+        compared += [("ensemble", summary["ensemble"]), ("student", student)]
         if "gold_standard" in summary:
-            compared["gold standard"] = summary["gold_standard"]
-        measured = {name: one for name, one in compared.items() if one["accuracy"] is not None}
+            compared.append(("gold standard", summary["gold_standard"]))
+        measured = [(name, one) for name, one in compared if one["accuracy"] is not None]
         if measured:
-            plot_subsets(
-                folder / "class-subsets.png", {name: one["per_subset"] for name, one in measured.items()}
-            )
+            plot_subsets(folder / "class-subsets.png", [(name, one["per_subset"]) for name, one in measured])
         if self.accuracies:
-            references = {name: one["accuracy"] for name, one in measured.items() if name != "student"}
+            references = [(name, one["accuracy"]) for name, one in measured if one is not student]
             plot_accuracy(folder / "accuracy.png", self.accuracies, references)
         triples = [(name, values) for name, values in self._curves.items() if name.count("/") == 2]
         assisted = any(name.startswith("assistant/") for name in self._curves)

@@ -46,22 +46,21 @@ def result_lines(summary: Mapping[str, Any], folder: Path | None) -> list[str]:
 
 def class_table(scores: Mapping[str, Any]) -> Table:
     """Accuracy per class of everything in `scores`."""
-    entries = {one["name"]: one for one in scores.get("teachers", [])}
-    entries |= {"ensemble": scores["ensemble"]} if "ensemble" in scores else {}
-    entries["student" if "teachers" in scores else "accuracy %"] = scores["student"]
+    columns = [(one["name"], one) for one in scores.get("teachers", [])]  # One may be called "student".
+    columns += [("ensemble", scores["ensemble"])] if "ensemble" in scores else []
+    columns.append(("student" if "teachers" in scores else "accuracy %", scores["student"]))
     if "gold_standard" in scores:
-        entries["gold standard"] = scores["gold_standard"]
+        columns.append(("gold standard", scores["gold_standard"]))
+    entries = [entry for _, entry in columns]
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("class")
-    for name in entries:
+    for name, _ in columns:
         table.add_column(name, justify="right")
     for index, label in enumerate(scores["classes"]):
-        table.add_row(label, *(shown(entry["per_class"][index]) for entry in entries.values()))
+        table.add_row(label, *(shown(entry["per_class"][index]) for entry in entries))
     if "teachers" in scores:
         for party in range(len(scores["teachers"])):
-            table.add_row(
-                f"block {party}", *(shown(entry["per_subset"][party]) for entry in entries.values())
-            )
+            table.add_row(f"block {party}", *(shown(entry["per_subset"][party]) for entry in entries))
     return table
 
 

@@ -92,7 +92,7 @@ def pictures() -> Finding:
         from orchestrator.plots import plot_accuracy
 
         with tempfile.TemporaryDirectory() as folder:
-            plot_accuracy(Path(folder) / "accuracy.png", [90.0, 95.0], {"ensemble": 98.0})
+            plot_accuracy(Path(folder) / "accuracy.png", [90.0, 95.0], [("ensemble", 98.0)])
     except Exception as error:  # noqa: BLE001 - a bad variable breaks matplotlib's import in several ways
         says = one_line(f"matplotlib cannot draw: {error}")
         return Finding("pictures", "problem", says, "unset MPLBACKEND and MATPLOTLIBRC, or reinstall it")

@@ -287,6 +287,10 @@ def test_what_is_not_finite_is_not_kept() -> None:
         with pytest.raises(Diverged) as error:
             keeper.keep(wrong, ["a", "b"])
         assert str(error.value) == f"{term} is nan after 3 iterations"
+    sound = PartySnapshot(warmup_steps=1, iterations=3, state={"w": torch.ones(1)})
+    spoilt = Snapshot(iterations=3, student={"w": torch.tensor(math.nan)}, parties={0: sound})
+    with pytest.raises(Diverged, match="student/w"):
+        keeper.keep(spoilt, ["student"])  # As a teacher may be called.
     assert keeper.newest() is FRESH
     huge = Snapshot(iterations=1, student={"w": torch.full((9,), 3e38), "n": torch.tensor(3)})
     keeper.keep(huge, [])

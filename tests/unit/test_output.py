@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,13 +12,14 @@ from rich.console import Console
 
 from fusion.methods import Dafl, TransferSet, VanillaKd
 from fusion.networks import ImageSpec
-from orchestrator import journal, progress
+from orchestrator import journal, progress, recording
 from orchestrator.card import model_card
 from orchestrator.plots import image_grid
 from orchestrator.run_folder import write_json, write_text
 from orchestrator.tables import class_table, result_lines, result_table
 from orchestrator.terminal import terminal
 from orchestrator.tracking import flat, metric_name
+from tests.tiny import SPEC
 
 
 def test_a_log_gets_a_plain_line_with_the_time_left_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,3 +202,33 @@ def test_files_appear_whole_and_hold_only_valid_json(tmp_path: Path) -> None:
 def test_names_and_keys_as_mlflow_takes_them() -> None:
     assert metric_name("generator/party é#1/adv") == "generator/party é_1/adv"
     assert flat({"a": {"b": {"c": 1}}, "d": [1, 2]}) == {"a.b.c": 1, "d": [1, 2]}
+
+
+def test_a_teacher_may_be_called_student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every fused student is that teaches again."""
+
+    def scored(value: float) -> dict[str, Any]:
+        return {"accuracy": value, "per_class": [value], "per_subset": [value] * 2}
+
+    summary: dict[str, Any] = {
+        "teachers": [{"name": "student", **scored(60.0)}, {"name": "b", **scored(70.0)}],
+        "ensemble": scored(80.0),
+        "student": scored(90.0),
+        "classes": ["x"],
+    }
+    table = class_table(summary)
+    assert [column.header for column in table.columns] == ["class", "student", "b", "ensemble", "student"]
+    assert [next(iter(column.cells)) for column in table.columns] == ["x", "60.00", "70.00", "80.00", "90.00"]
+    drawn: dict[str, Any] = {}
+    for name in ("plot_subsets", "plot_accuracy"):
+        monkeypatch.setattr(recording, name, lambda _, *given, name=name: drawn.update({name: given[-1]}))
+    recorder = recording.Recorder(
+        tmp_path, progress.Display(terminal()), lambda: None, "n", SPEC, 1, lambda *_: None
+    )
+    recorder.accuracies.append(90.0)
+    recorder.plots(summary)
+    assert drawn["plot_subsets"] == [
+        *(("student", [60.0] * 2), ("b", [70.0] * 2)),
+        *(("ensemble", [80.0] * 2), ("student", [90.0] * 2)),
+    ]
+    assert drawn["plot_accuracy"] == [("student", 60.0), ("b", 70.0), ("ensemble", 80.0)]
