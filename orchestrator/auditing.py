@@ -31,6 +31,7 @@ from orchestrator.loading import load_config, overridden_config
 from orchestrator.plots import image_grid
 from orchestrator.recording import STUDENT
 from orchestrator.results import driver_device
+from orchestrator.run_folder import is_folder
 
 WARMUP_STEPS = 300
 """Updates of the generator that is made for a single classifier, unless `schedule` says otherwise."""
@@ -62,7 +63,7 @@ def audit(
         UserError: nothing to audit, no generators, or with `data` no training images that are known.
     """
     path = Path(target)
-    if path.is_dir():
+    if is_folder(path):
         config = load_config(str(path / "config.yaml"), overrides)
         teachers, student, synthetic = _run(path, config)
         subjects = [

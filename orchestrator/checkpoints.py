@@ -205,7 +205,7 @@ def in_words(error: BaseException) -> str:
 
 def _number(name: str) -> int:
     digits = name.rpartition("-")[2]
-    return int(digits) if digits.isdigit() else 0
+    return int(digits) if digits.isdecimal() else 0
 
 
 def read_manifest(storage: Storage, folder: str) -> dict[str, Any]:

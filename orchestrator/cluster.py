@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from orchestrator.errors import UserError
 from orchestrator.placement import Plan, plan_actors
 from orchestrator.sections import EngineSettings
+from orchestrator.tracking import first_line
 from orchestrator.versions import check_versions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,10 +50,8 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
         _check_reachable(address)
         try:
             ray.init(address=address, runtime_env=environment, **common)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"engine.address: no Ray cluster at {address} ({str(error).splitlines()[0]})"
-            ) from error
+        except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+            raise UserError(f"engine.address: no Ray cluster at {address} ({first_line(error)})") from error
     else:
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         ray.init(
@@ -73,7 +73,7 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
 def _check_reachable(address: str) -> None:
     """Ray itself retries for minutes before it says that nobody answers."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal():
         return  # 'auto' and the like are Ray's to resolve.
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()

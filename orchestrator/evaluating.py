@@ -10,6 +10,7 @@ from orchestrator.errors import UserError, user_error
 from orchestrator.loading import load_config
 from orchestrator.recording import STUDENT, teacher_hash
 from orchestrator.results import measure_references, measure_student
+from orchestrator.run_folder import is_folder
 from orchestrator.sources import read_classifier
 from orchestrator.teachers import GOLD_STANDARD, check_data, read_data
 
@@ -25,7 +26,7 @@ def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[st
         UserError: nothing to evaluate, or nothing to evaluate on.
     """
     path = Path(target)
-    folder = path if path.is_dir() else None
+    folder = path if is_folder(path) else None
     student = load_classifier(folder / STUDENT if folder else path)
     source = config or (str(folder / "config.yaml") if folder else None)
     if source is None:

@@ -14,6 +14,7 @@ from fusion.teachers import SUFFIX, Teacher, card_path, save_teacher
 from orchestrator.errors import UserError, user_error
 from orchestrator.evaluating import load_classifier
 from orchestrator.recording import STUDENT
+from orchestrator.run_folder import is_folder
 
 Format: TypeAlias = Literal["safetensors", "torch-export", "onnx"]
 SUFFIXES: dict[Format, str] = {"safetensors": SUFFIX, "torch-export": ".pt2", "onnx": ".onnx"}
@@ -43,7 +44,7 @@ def export(target: str, form: Format, to: Path | None = None) -> str:
         student; or the format's libraries are not installed.
     """
     path = Path(target)
-    source = path / STUDENT if path.is_dir() else path
+    source = path / STUDENT if is_folder(path) else path
     teacher = load_classifier(source)
     to = to or source.with_name(f"exported-{source.stem}{SUFFIXES[form]}")
     if to.suffix != SUFFIXES[form]:

@@ -133,7 +133,7 @@ def _override(tree: Tree, override: str) -> str:
 
 
 def _position(place: list[Any], key: str, override: str) -> int:
-    if not key.isdigit() or int(key) >= len(place):
+    if not key.isdecimal() or int(key) >= len(place):
         raise user_error(f"{override}: {key} is no position in a list of {len(place)}")
     return int(key)
 

@@ -24,8 +24,8 @@ def own_config(folder: Path) -> str:
         file.stat()
     except FileNotFoundError as error:
         raise UserError(f"--resume: {folder} holds no run ({CONFIG} is missing)") from error
-    except OSError as error:
-        raise UserError(f"--resume: cannot read {folder}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"--resume: cannot read {folder}: {getattr(error, 'strerror', error)}") from error
     return str(file)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.lock import LOCK
+from orchestrator.secrets import redact
 
 
 def make_run_folder(output: str, name: str | None, default_name: str) -> Path:
@@ -58,6 +59,24 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """`write_text` for JSON; numbers that are not finite are an error, not invalid JSON."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def details(folder: Path, error: BaseException) -> str:
+    """Write the whole story of an error to error.txt; where it is, for the line that tells of it."""
+    path = folder / "error.txt"
+    try:
+        write_text(path, redact(f"{error}\n\n{error.__cause__}\n"))
+    except OSError as why:
+        return f"the details could not be written ({path}: {why.strerror})"
+    return f"the details are in {path}"
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is one. Of what may not be looked at, or cannot be a path, whoever opens it says why."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def finished_summary(folder: Path) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ from orchestrator.progress import Display
 from orchestrator.recording import STUDENT
 from orchestrator.recovering import is_storage, recovered
 from orchestrator.resuming import check_begun, own_config
-from orchestrator.run_folder import finished_summary, make_run_folder, taken_back, write_text
+from orchestrator.run_folder import details, finished_summary, make_run_folder, taken_back
 from orchestrator.run_parts import FusionResult, Inputs
 from orchestrator.secrets import check_whole, redact
 from orchestrator.sending import NOTE
@@ -172,10 +172,7 @@ def _started(
     except OutOfReach as error:
         raise RunFailed(f"{error}; when they can be read again, {_go_on(command, folder)}") from error
     except ActorLost as error:
-        write_text(folder / "error.txt", redact(f"{error}\n\n{error.__cause__}\n"))
-        raise RunFailed(
-            f"{error}; the details are in {folder / 'error.txt'}; {_go_on(command, folder)}"
-        ) from error
+        raise RunFailed(f"{error}; {details(folder, error)}; {_go_on(command, folder)}") from error
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise

@@ -97,14 +97,24 @@ def _local(place: str, registry: str | None) -> Iterator[Path]:
                 copy = fetch(uri, find(client, place), Path(folder))
             yield copy
         return
+    with tempfile.TemporaryDirectory(prefix="dfmf-") as folder:
+        try:
+            copy = _copied(place, Path(folder))
+        except (OSError, ValueError, ImportError):
+            raise
+        except Exception as error:  # Who wrote a file system decides what it raises.
+            raise OSError(str(error) or type(error).__name__) from error
+        yield copy
+
+
+def _copied(place: str, folder: Path) -> Path:
+    """Of what is on this machine after all, no copy is made."""
     from pyarrow import fs
 
     system, path = _opened(place)
-    if isinstance(system, fs.LocalFileSystem):
-        yield Path(path)
-        return
-    with tempfile.TemporaryDirectory(prefix="dfmf-") as folder:
-        yield _fetched(system, path.rstrip("/"), Path(folder))
+    return (
+        Path(path) if isinstance(system, fs.LocalFileSystem) else _fetched(system, path.rstrip("/"), folder)
+    )
 
 
 def _opened(place: str) -> tuple[Any, str]:

@@ -1,12 +1,10 @@
 """A run as a job on a cluster: what `dfmf submit` does on top of `ray job submit`."""
 
 import asyncio
-import fnmatch
 import logging
 import os
 import shlex
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.errors import Interrupted, RunFailed, UserError
@@ -17,6 +15,9 @@ PACKAGES = ("fusion", "actors", "orchestrator", "tune_spaces")
 UPLOAD_LIMIT = 512 * 2**20
 """Bytes that Ray takes as a working directory."""
 LARGEST_NAMED = 5
+PATTERNS = "gitwildmatch"
+NO_GITIGNORE = "RAY_RUNTIME_ENV_IGNORE_GITIGNORE"
+"""Ray's: "1" has it send what .gitignore files name."""
 STOP_SECONDS = 30
 """What `ray job stop` gives a run between SIGTERM and SIGKILL; Ray's own 3 s are too few to write
 anything."""
@@ -51,7 +52,10 @@ def submit(
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in their "
                 "environment"
             )
+    from ray.exceptions import RayError
     from ray.job_submission import JobStatus, JobSubmissionClient
+
+    from orchestrator.tracking import first_line
 
     logging.disable(logging.WARNING)  # Ray's own account of the upload.
     try:
@@ -65,8 +69,8 @@ def submit(
                 "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
             },
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"--address: {address}: {str(error).splitlines()[0]}") from error
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        raise UserError(f"--address: {address}: {first_line(error)}") from error
     say(f"submitted as {job}; stop it with: ray job stop --address {address} {job}")
     if not follow:
         return
@@ -93,16 +97,15 @@ def check_upload(working_dir: Path, excludes: Sequence[str]) -> None:
     """
     if not working_dir.is_dir():
         raise UserError(f"--working-dir: {working_dir} is no directory")
-    sizes = {
-        name: (working_dir / name).stat().st_size
-        for name in _files(working_dir)
-        if not _excluded(name, excludes) and (working_dir / name).is_file()
-    }
+    try:
+        sizes = {path: path.stat().st_size for path in _packed(working_dir, excludes)}
+    except OSError as error:
+        raise UserError(f"--working-dir: {error.filename}: {error.strerror}") from error
     total = sum(sizes.values())
     if total < UPLOAD_LIMIT:
         return
-    largest = sorted(sizes, key=lambda name: -sizes[name])[:LARGEST_NAMED]
-    named = ", ".join(f"{name} ({sizes[name] / 2**20:,.0f} MiB)" for name in largest)
+    largest = sorted(sizes, key=lambda path: -sizes[path])[:LARGEST_NAMED]
+    named = ", ".join(f"{path.relative_to(working_dir)} ({sizes[path] / 2**20:,.0f} MiB)" for path in largest)
     raise UserError(
         f"--working-dir: {working_dir} has {total / 2**20:,.0f} MiB, Ray takes {UPLOAD_LIMIT / 2**20:.0f}; "
         f"the largest files are {named}: leave them out with --exclude or a .rayignore file, and name data "
@@ -110,23 +113,25 @@ def check_upload(working_dir: Path, excludes: Sequence[str]) -> None:
     )
 
 
-def _files(folder: Path) -> list[str]:
-    """Files that Ray would pack: all, or in a git repository those that git does not ignore."""
-    listed = subprocess.run(
-        ["git", "-C", str(folder), "ls-files", "-co", "--exclude-standard"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if listed.returncode == 0:
-        return listed.stdout.splitlines()
-    return [
-        str((Path(base) / name).relative_to(folder)) for base, _, names in os.walk(folder) for name in names
-    ]
+def _packed(folder: Path, excludes: Sequence[str]) -> Iterator[Path]:
+    """Files that Ray packs: all but what `excludes`, its own defaults, and .gitignore and .rayignore files
+    name, wherever in the folder these lie (git itself is not asked)."""
+    from ray._private.ray_constants import get_runtime_env_default_excludes
+    from ray._private.thirdparty.pathspec import PathSpec
 
+    files = [".rayignore"] if os.environ.get(NO_GITIGNORE) == "1" else [".gitignore", ".rayignore"]
 
-def _excluded(name: str, patterns: Sequence[str]) -> bool:
-    """As in a .gitignore file: a pattern without a slash names files and folders at any depth."""
-    path = Path(name)
-    candidates = [*path.parts, *(str(parent) for parent in path.parents), name]
-    return any(fnmatch.fnmatch(one, pattern.strip("/")) for pattern in patterns for one in candidates)
+    def below(place: Path, ignored: list[tuple[Path, PathSpec]]) -> Iterator[Path]:
+        lists = [place / name for name in files if (place / name).is_file()]
+        own = [PathSpec.from_lines(PATTERNS, one.read_text(errors="replace").splitlines()) for one in lists]
+        ignored = [*ignored, *((place, spec) for spec in own)]
+        for path in place.iterdir():
+            if any(spec.match_file(str(path.relative_to(root))) for root, spec in ignored):
+                continue
+            if path.is_dir():
+                yield from below(path, ignored)
+            elif path.is_file():
+                yield path
+
+    patterns = [*get_runtime_env_default_excludes(), *excludes]
+    return below(folder, [(folder, PathSpec.from_lines(PATTERNS, patterns))])

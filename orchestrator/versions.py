@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import actors
@@ -49,7 +50,7 @@ def check_versions() -> None:
     """Ask every living node; an actor on a node with other versions would give other bits, or break later.
 
     Raises:
-        UserError: a node differs, or does not answer.
+        UserError: a node differs, does not answer, or cannot run this code.
     """
     ask = ray.remote(num_cpus=0, max_retries=0)(versions)
     calls = {
@@ -63,6 +64,13 @@ def check_versions() -> None:
     quiet = [node for node, call in calls.items() if call in silent]
     if quiet:
         raise UserError(f"engine.address: no answer from {', '.join(quiet)} within {NODE_SECONDS:.0f} s")
-    wrong = differences(versions(), {node: ray.get(call) for node, call in calls.items()})
+    found = {}
+    for node, call in calls.items():
+        try:
+            found[node] = ray.get(call)
+        except RayError as error:  # Such as a node without torch, on which this cannot even be imported.
+            last = str(error).strip().splitlines()[-1]
+            raise UserError(f"engine.address: node {node} cannot run this code ({last})") from error
+    wrong = differences(versions(), found)
     if wrong:
         raise UserError("engine.address: " + "; ".join(wrong))

@@ -21,6 +21,8 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(
                 problem=f"tag {event.tag!r} is not allowed", problem_mark=event.start_mark
             )
+        if "\0" in (getattr(event, "value", None) or ""):
+            raise yaml.MarkedYAMLError(problem="character 0x0 is in a text", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

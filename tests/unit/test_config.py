@@ -242,7 +242,9 @@ def test_a_mistake_on_the_command_line_is_called_that() -> None:
         "method.alpha: an override is KEY=VALUE, such as method.alpha=0.2"
     ]
     assert lines("digits", "student.depth=3")[0].startswith("student.depth=3: student holds a value")
-    assert lines("digits", "pretrain.networks.4=x")[0].startswith("pretrain.networks.4=x: 4 is no position")
+    for position in ("4", "²"):
+        change = f"pretrain.networks.{position}=x"
+        assert lines("digits", change)[0].startswith(f"{change}: {position} is no position")
 
 
 @pytest.mark.parametrize(
@@ -273,6 +275,8 @@ def test_a_broken_file_is_one_line(tmp_path: Path, text: str, words: str) -> Non
         ("seed: !!bool x", "tag 'tag:yaml.org,2002:bool' is not allowed"),
         ("[a]: 1", "a key must be a word"),
         ("seed: \x01", "character 0x1 at 6"),
+        ('output: "a\\0b"', "character 0x0 is in a text"),
+        ('"a\\0b": 1', "character 0x0 is in a text"),
         ("seed: *a", "found undefined alias 'a'"),
         ("seed: " + "[" * 1000, "nested too deeply"),
     ],

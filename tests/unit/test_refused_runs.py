@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 
 from fusion.networks import build_network
+from orchestrator import run_folder
+from orchestrator.auditing import audit
 from orchestrator.engines import Job, Lesson
 from orchestrator.errors import RunFailed, UserError
-from orchestrator.running import fuse
+from orchestrator.evaluating import evaluate
+from orchestrator.exporting import export
+from orchestrator.running import fuse, pretrain
 from orchestrator.sharing import check_cache
 from orchestrator.storage import LocalStorage, check_writable
 from orchestrator.surroundings import alone
+from orchestrator.waiting import ActorLost
 from tests.tiny import tiny_run
 from tests.unit.test_storage import in_memory
 
@@ -96,3 +101,44 @@ def test_a_transfer_set_that_is_refused_leaves_the_name_free_unless_something_wa
     with pytest.raises(UserError, match=r"^method\.sources\.0: "):
         begin(nothing, tmp_path, "schedule.warmup_epochs=0", "name=two", method=method, teachers=teachers)
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize("place", ["x" * 300, "a\0b"])
+@pytest.mark.parametrize(
+    "look", [evaluate, audit, lambda one: export(one, "onnx"), lambda one: pretrain(resume=Path(one))]
+)
+def test_what_cannot_be_a_path_is_one_line(look: Callable[[str], object], place: str) -> None:
+    with pytest.raises(UserError, match=r"\A[^\n]+\Z"):
+        look(place)
+
+
+def test_what_may_not_be_looked_at_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Any, **_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(UserError, match=r"^--resume: cannot read .*/run: Permission denied$"):
+        pretrain(resume=tmp_path / "run")
+
+
+def test_an_actor_that_is_lost_on_a_full_disk_is_one_line_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    def lost(_job: Job) -> None:
+        monkeypatch.setattr(run_folder, "write_text", full)
+        raise ActorLost("party-0 failed")
+
+    words = r"^party-0 failed; the details could not be written \(.*: No space left .*\); .*to go on: "
+    with pytest.raises(RunFailed, match=words):
+        begin(lost, tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(RunFailed, match=r"; the details are in .*/runs/two/error\.txt; "):
+        begin(lambda job: _raise(ActorLost("party-0 failed")), tmp_path, "name=two")
+    assert (tmp_path / "runs" / "two" / "error.txt").read_text().startswith("party-0 failed\n")
+
+
+def _raise(error: Exception) -> None:
+    raise error

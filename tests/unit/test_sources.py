@@ -125,6 +125,19 @@ def test_sources_may_be_elsewhere(tmp_path: Path) -> None:
         assert str(error.value).startswith(f"source: {place}: ")
 
 
+def test_whatever_a_file_system_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As aiohttp's errors, of https://, are no OSErrors."""
+
+    class ClientResponseError(Exception): ...
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ClientResponseError("404, message='Not Found'")
+
+    monkeypatch.setattr(MemoryFileSystem, "info", refuse)
+    with pytest.raises(UserError, match=r"^source: memory://zoo/a.pt: 404, message='Not Found'$"):
+        read_source(TeacherSource(source="memory://zoo/a.pt"))
+
+
 def run(*arguments: str) -> str:
     done = CliRunner().invoke(app, ["teachers", *arguments])
     assert done.exit_code == 0, done.output + str(done.exception)

@@ -1,9 +1,14 @@
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+from ray.exceptions import AuthenticationError, RayError, RpcError
 
-from orchestrator import submitting
+from orchestrator import cluster, submitting
+from orchestrator import versions as versions_of
 from orchestrator.errors import UserError
+from orchestrator.sections import EngineSettings
 from orchestrator.submitting import check_upload
 from orchestrator.versions import differences, versions
 
@@ -36,12 +41,89 @@ def test_what_is_excluded_does_not_count(folder: Path, pattern: str) -> None:
     check_upload(folder, [pattern])
 
 
-def test_what_git_ignores_does_not_count(folder: Path) -> None:
-    import subprocess
-
-    subprocess.run(["git", "init", "-q", str(folder)], check=True)
-    (folder / ".gitignore").write_text("data/\n")
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (".gitignore", "data/\n"),
+        (".rayignore", "*.safetensors\n"),
+        ("data/.gitignore", "*\n"),
+        (".rayignore", "*\n!run.yaml\n"),
+    ],
+)
+def test_what_ray_ignores_does_not_count_with_or_without_git(
+    file: str, text: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    (folder / file).write_text(text)
     check_upload(folder, [])
+
+
+def test_what_ray_sends_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "data" / "train.parquet").rename(folder / "größe.bin")
+    (folder / ".gitignore").write_text("*.bin\n")
+    monkeypatch.setenv("RAY_RUNTIME_ENV_IGNORE_GITIGNORE", "1")
+    with pytest.raises(UserError, match=r"größe\.bin \(2 MiB\)"):
+        check_upload(folder, [])
+
+
+def test_what_counts_is_what_ray_packs(folder: Path) -> None:
+    """By Ray's own walk over the folder."""
+    from ray._private.runtime_env.packaging import _dir_travel, _get_excludes
+
+    for path in (".git/config", ".venv/x", "a/b/c.txt", "a/b/keep.txt", "a/run.log", "a/.gitignore"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("")
+    (folder / "a" / ".gitignore").write_text("*.txt\n!keep.txt\n")
+    (folder / ".rayignore").write_text("*.log\n/data\n")
+    packed: list[Path] = []
+    excludes = [_get_excludes(folder, [".git", ".venv", "venv", "__pycache__", "old*"])]
+    _dir_travel(folder, excludes, packed.append, include_gitignore=True)
+    found = set(submitting._packed(folder, ["old*"]))
+    assert found == {path for path in packed if path.is_file()}
+    assert {path.name for path in found} == {"run.yaml", ".rayignore", ".gitignore", "keep.txt"}
+
+
+@pytest.mark.parametrize(
+    "problem", [AuthenticationError("no token"), RpcError("bad address"), ConnectionError()]
+)
+def test_a_cluster_that_refuses_is_one_line(
+    problem: Exception, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Mock(return_value=Mock(submit_job=Mock(side_effect=problem)))
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", client)
+    with pytest.raises(UserError, match=r"^--address: 127\.0\.0\.1:1: .+$"):
+        submitting.submit(
+            "run.yaml",
+            [],
+            resume=None,
+            address="127.0.0.1:1",
+            working_dir=folder / "data",
+            excludes=[],
+            follow=False,
+            say=print,
+        )
+    monkeypatch.setattr(cluster, "_check_reachable", lambda _: None)
+    monkeypatch.setattr(cluster.ray, "init", Mock(side_effect=problem))
+    with (
+        pytest.raises(UserError, match=r"^engine\.address: no Ray cluster at 127\.0\.0\.1:1 \(.+\)$"),
+        cluster.cluster(EngineSettings(address="127.0.0.1:1")),
+    ):
+        pass
+
+
+def test_a_node_that_cannot_import_this_code_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_call: object) -> None:
+        raise RayError("Traceback\nModuleNotFoundError: No module named 'torch'\n")
+
+    node = {"NodeManagerAddress": "10.0.0.7", "NodeID": "0" * 56, "Alive": True}
+    ray = SimpleNamespace(
+        remote=lambda **_: Mock(), nodes=lambda: [node], wait=lambda *_, **__: ([], []), get=refuse
+    )
+    monkeypatch.setattr(versions_of, "ray", ray)
+    with pytest.raises(
+        UserError, match=r"node 10\.0\.0\.7 cannot run this code \(ModuleNotFoundError: .*torch"
+    ):
+        versions_of.check_versions()
 
 
 def test_no_directory_is_one_line(tmp_path: Path) -> None:
