@@ -1,6 +1,7 @@
 """Opens what a configuration names as a teacher: a local path, a URI that `pyarrow.fs` or fsspec opens, or a
 model in an MLflow registry."""
 
+import dataclasses
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,19 +25,18 @@ CHUNK = 2**24
 
 
 def read_classifier(source: TeacherSource, where: str = "", registry: str | None = None) -> Teacher:
-    """`read_source` without the account of how it was read, and with its classes called as its label map
-    says.
+    """`read_source` without the account of how it was read.
 
     Raises:
         UserError: what is wrong or missing, by key.
     """
-    teacher = read_source(source, where, registry).teacher
-    return renamed(teacher, source.label_map or {}, f"{where}label_map")
+    return read_source(source, where, registry).teacher
 
 
 def read_source(source: TeacherSource, where: str = "", registry: str | None = None) -> Outside:
-    """The classifier at `source`, checked; `where` is what the keys in messages begin with (`teachers.0.`),
-    `registry` the server or database that has models:/, if the environment does not name it.
+    """The classifier at `source`, checked, with its classes called as its label map says; `where` is what the
+    keys in messages begin with (`teachers.0.`), `registry` the server or database that has models:/, if the
+    environment does not name it.
 
     Raises:
         UserError: what is wrong or missing, by key.
@@ -49,7 +49,7 @@ def read_source(source: TeacherSource, where: str = "", registry: str | None = N
     try:
         with _local(source.source, registry) as path:
             try:
-                return read_outside(path, given, allow_code=source.allow_code)
+                outside = read_outside(path, given, allow_code=source.allow_code)
             except TeacherError as error:
                 key, message = "source", str(error)
                 if isinstance(error, UndeclaredError):
@@ -62,6 +62,8 @@ def read_source(source: TeacherSource, where: str = "", registry: str | None = N
     except (OSError, ValueError, ImportError) as error:
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
         raise user_error(f"{where}source: {source.source}: {reason}") from error
+    teacher = renamed(outside.teacher, source.label_map or {}, f"{where}label_map")
+    return dataclasses.replace(outside, teacher=teacher)
 
 
 def pinned(source: TeacherSource, where: str = "", registry: str | None = None) -> TeacherSource:

@@ -195,6 +195,19 @@ def test_convert_writes_one_of_ours(tmp_path: Path) -> None:
     assert wrong.exit_code == 2
 
 
+def test_classes_get_the_names_that_a_label_map_gives_them(tmp_path: Path) -> None:
+    ours, there = _ours(tmp_path), str(tmp_path / "b.safetensors")
+    assert "classes: 4 (declared): cat, b, c, d" in run("inspect", ours, "label_map={a: cat}")
+    run("convert", ours, "label_map={a: cat}", "--to", there)
+    assert load_teacher(Path(there)).spec.classes == ("cat", "b", "c", "d")
+    for label_map, words in (("{x: cat}", "label_map: one has no class 'x'"), ('{a: "a\\nb"}', "class")):
+        said = CliRunner().invoke(
+            app, ["teachers", "convert", ours, f"label_map={label_map}", "--to", f"{tmp_path}/c.safetensors"]
+        )
+        assert (said.exit_code, len(said.output.splitlines())) == (2, 1), said.output
+        assert words in said.output
+
+
 def test_the_calibration_error_is_the_mean_gap_of_confidence_and_accuracy() -> None:
     """Two images at confidence 0.8, one of them right, and two at 0.6, both right: (|1.6 - 1| + |1.2 - 2|) /
     4."""
