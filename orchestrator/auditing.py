@@ -38,6 +38,8 @@ WARMUP_STEPS = 300
 WARMUP_BATCH = 64
 GENERATOR_WIDTH = 128
 EXAMPLES = 3
+UNUSED = "resnet8"
+"""A configuration names a student; an audit makes none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ def audit(
                 f"{target}: --data needs a run's folder: only that says which images were trained on"
             )
         teacher = load_classifier(path)
-        config = _config_for(teacher, path, overrides)
+        config = _config_for(path, overrides)
         say(f"{teacher.name}: a generator of its own is warmed up")
         images = _warmed_up_images(teacher, config.fusion_settings())
         subjects = [
@@ -159,11 +161,11 @@ def _run(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher, list[
     return teachers, student, images
 
 
-def _config_for(teacher: Teacher, path: Path, overrides: tuple[str, ...]) -> RunConfig:
+def _config_for(path: Path, overrides: tuple[str, ...]) -> RunConfig:
     """A configuration in which a single classifier gets a small generator and a short warm-up."""
     tree: dict[str, Any] = {
         "teachers": [str(path)],
-        "student": teacher.network,
+        "student": UNUSED,
         "schedule": {"warmup_epochs": 1, "iterations_per_epoch": WARMUP_STEPS, "batch_size": WARMUP_BATCH},
         "generator": {"width": GENERATOR_WIDTH, "latent_dim": GENERATOR_WIDTH},
     }
