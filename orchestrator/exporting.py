@@ -1,7 +1,8 @@
 """A fused student in the forms that other programs read, each checked against the student itself."""
 
+import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -14,7 +15,7 @@ from fusion.teachers import SUFFIX, Teacher, card_path, save_teacher
 from orchestrator.errors import UserError, user_error
 from orchestrator.evaluating import load_classifier
 from orchestrator.recording import STUDENT
-from orchestrator.run_folder import is_folder
+from orchestrator.run_folder import is_folder, write_bytes
 
 Format: TypeAlias = Literal["safetensors", "torch-export", "onnx"]
 SUFFIXES: dict[Format, str] = {"safetensors": SUFFIX, "torch-export": ".pt2", "onnx": ".onnx"}
@@ -49,7 +50,8 @@ def export(target: str, form: Format, to: Path | None = None) -> str:
     to = to or source.with_name(f"exported-{source.stem}{SUFFIXES[form]}")
     if to.suffix != SUFFIXES[form]:
         raise user_error(f"--to: {to}: must end in {SUFFIXES[form]}")
-    for one in (to, card_path(to)) if form == "safetensors" else (to,):
+    files = (to, card_path(to)) if form == "safetensors" else (to,)
+    for one in files:
         if one.exists():
             raise user_error(f"{one}: is there already; give another file with --to")
     eager = _Logits(teacher.build()).eval()
@@ -61,13 +63,13 @@ def export(target: str, form: Format, to: Path | None = None) -> str:
         else:
             content, exported = (_onnx if form == "onnx" else _program)(eager, batches[-1])
             difference = _difference(eager, exported, batches)
-            to.write_bytes(content)
+            to.parent.stat()  # It is not made.
+            write_bytes(to, content)
     except OSError as error:
+        _discard(files)
         raise user_error(f"{to}: {error.strerror}") from error
-    if difference > TOLERANCE:
-        to.unlink()
-        if form == "safetensors":
-            card_path(to).unlink()
+    if not difference <= TOLERANCE:  # Of what is no number nothing is true.
+        _discard(files)
         raise UserError(
             f"{to}: was not kept: its logits differ from the student's by {difference:.1e} of the largest "
             f"one (at most {TOLERANCE:.0e})"
@@ -76,6 +78,12 @@ def export(target: str, form: Format, to: Path | None = None) -> str:
         f"wrote {to}; on random images its logits differ by at most {difference:.1e} of the largest one from "
         f"the student's (tolerance {TOLERANCE:.0e})"
     )
+
+
+def _discard(files: Iterable[Path]) -> None:
+    for one in files:
+        with contextlib.suppress(OSError):
+            one.unlink()
 
 
 _Exported: TypeAlias = tuple[bytes, Callable[[Tensor], Tensor]]
@@ -120,10 +128,8 @@ def _images(teacher: Teacher, count: int) -> Tensor:
 
 @torch.no_grad()
 def _difference(eager: nn.Module, other: Callable[[Tensor], Tensor], batches: list[Tensor]) -> float:
-    worst = 0.0
+    found = []
     for images in batches:
         expected = eager(images)
-        worst = max(
-            worst, float((other(images) - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
-        )
-    return worst
+        found.append((other(images) - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    return float(torch.stack(found).max())  # Unlike Python's, this maximum is NaN if one of them is.

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.errors import UserError
+from orchestrator.run_folder import write_text
 
 JOURNAL = "metrics.jsonl"
 TABLE = "metrics.parquet"
@@ -62,9 +63,7 @@ def read_epochs(folder: Path) -> list[Epoch]:
 def go_back(folder: Path, epochs: int) -> list[Epoch]:
     """Forget what came after `epochs` epochs (-1: after nothing, not even the warm-up); what is left."""
     left = [one for one in read_epochs(folder) if one["epoch"] <= epochs]
-    temporary = folder / f".{JOURNAL}"
-    temporary.write_text("".join(json.dumps(one) + "\n" for one in left), encoding="utf-8")
-    temporary.replace(folder / JOURNAL)
+    write_text(folder / JOURNAL, "".join(json.dumps(one) + "\n" for one in left))
     return left
 
 

@@ -1,5 +1,8 @@
 """Exports say what the student says, for any number of images, and nothing is overwritten."""
 
+import errno
+import math
+import os
 import sys
 from pathlib import Path
 
@@ -72,6 +75,36 @@ def test_what_says_other_things_is_not_kept(folder: Path, monkeypatch: pytest.Mo
     code, said = run(str(folder), "--format", "torch-export")
     assert (code, "was not kept" in said) == (2, True)
     assert not (folder / "exported-student.pt2").exists()
+
+
+def test_an_answer_that_is_no_number_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([1.0, math.nan, 1.0])
+    made = b"", lambda images: torch.full((len(images), 4), next(answers))
+    monkeypatch.setattr(exporting, "_program", lambda *_: made)
+    monkeypatch.setattr(exporting, "TOLERANCE", 1e9)
+    monkeypatch.setattr(exporting, "BATCHES", (1, 2, 3))
+    code, said = run(str(folder), "--format", "torch-export")
+    assert (code, "differ from the student's by nan" in said) == (2, True)
+    assert [path.name for path in folder.iterdir() if "exported" in path.name] == []
+
+
+@pytest.mark.parametrize("form", ["torch-export", "safetensors"])
+def test_a_full_disk_leaves_nothing_in_the_way(
+    form: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name for path in folder.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        patch.setattr("fusion.teachers.json.dumps", full)  # After the weights are there.
+        code, said = run(str(folder), "--format", form)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "No space left on device" in said
+    assert {path.name for path in folder.iterdir()} == before
+    assert run(str(folder), "--format", form)[0] == 0
 
 
 def test_wrong_arguments_are_one_line(folder: Path, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """What a person sees: progress on a terminal and in a log, pictures, tables."""
 
+import errno
 import io
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +200,43 @@ def test_files_appear_whole_and_hold_only_valid_json(tmp_path: Path) -> None:
     assert not (tmp_path / "c.json").exists()
     write_json(tmp_path / "c.json", {"value": None})
     assert json.loads((tmp_path / "c.json").read_text()) == {"value": None}
+
+
+def test_a_file_that_two_threads_write_is_one_of_the_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, half_way = tmp_path / "a.json", threading.Barrier(2, timeout=30)
+    flush = os.fsync
+
+    def slow(descriptor: int) -> None:
+        half_way.wait()  # Both have opened their file, and written to it.
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    threads = [threading.Thread(target=write_json, args=(path, [one] * 1000 * one)) for one in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert json.loads(path.read_text()) in ([1] * 1000, [2] * 2000)
+    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_full_disk_leaves_the_file_as_it_was_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_text(tmp_path / "a", "before")
+    journal.append_epoch(tmp_path, 1, 5, {})
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (lambda: write_text(tmp_path / "a", "after"), lambda: journal.go_back(tmp_path, 0)):
+        with pytest.raises(OSError, match="No space left"):
+            write()
+    assert (tmp_path / "a").read_text() == "before"
+    assert len(journal.read_epochs(tmp_path)) == 1
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a", "metrics.jsonl"]
 
 
 def test_names_and_keys_as_mlflow_takes_them() -> None:
