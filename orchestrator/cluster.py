@@ -95,9 +95,9 @@ def placed(
     plan = plan_actors(num_parties, engine, total.get("CPU", 0.0), total.get("GPU", 0.0))
     check_workers(plan, total.get("GPU", 0.0))
     patience = engine.wait_seconds if is_shared(engine) else 0.0
-    fits = plan.gpus <= total.get("GPU", 0.0) and plan.cpus <= total.get("CPU", 0.0)
+    fits = not shortage(plan, total.get("CPU", 0.0), total.get("GPU", 0.0))
     if not fits and patience == 0.0:
-        raise UserError(f"{_shortage(plan)}; a private cluster cannot grow, so this is not waited for")
+        raise UserError(f"{_shortage_now(plan)}; a private cluster cannot grow, so this is not waited for")
     group = placement_group(plan.bundles, strategy=engine.placement)
     try:
         _wait(group, plan, patience if not fits else max(patience, 60.0), say)
@@ -126,15 +126,26 @@ def _wait(group: PlacementGroup, plan: Plan, patience: float, say: Callable[[str
     while not group.wait(min(notice, max(deadline - time.monotonic(), 0.1))):
         left = deadline - time.monotonic()
         if left <= 0:
-            raise UserError(f"{_shortage(plan)}; it did not within {patience:.0f} s (engine.wait_seconds)")
-        say(f"{_shortage(plan)}; waiting up to {left:.0f} s for more")
+            raise UserError(
+                f"{_shortage_now(plan)}; it did not within {patience:.0f} s (engine.wait_seconds)"
+            )
+        say(f"{_shortage_now(plan)}; waiting up to {left:.0f} s for more")
         notice = WAIT_NOTICE_SECONDS
 
 
-def _shortage(plan: Plan) -> str:
+def shortage(plan: Plan, cpus: float, gpus: float) -> str:
+    """What a cluster lacks that has so much; empty: nothing."""
+    return "" if plan.gpus <= gpus and plan.cpus <= cpus else _needs(plan, cpus, gpus)
+
+
+def _shortage_now(plan: Plan) -> str:
     has = ray.cluster_resources()
-    key = "engine.gpus_per_party" if plan.gpus > has.get("GPU", 0.0) else "engine.placement"
+    return _needs(plan, has.get("CPU", 0.0), has.get("GPU", 0.0))
+
+
+def _needs(plan: Plan, cpus: float, gpus: float) -> str:
+    key = "engine.gpus_per_party" if plan.gpus > gpus else "engine.placement"
     return (
         f"{key}: the student and {plan.num_parties} parties need {plan.gpus:g} GPUs and {plan.cpus:g} CPUs, "
-        f"the cluster has {has.get('GPU', 0.0):g} GPUs and {has.get('CPU', 0.0):g} CPUs"
+        f"the cluster has {gpus:g} GPUs and {cpus:g} CPUs"
     )

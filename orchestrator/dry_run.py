@@ -10,12 +10,14 @@ from fusion.networks import ImageSpec
 from fusion.teachers import TeacherCard
 from orchestrator.config import RunConfig
 from orchestrator.costs import STORE_BYTES, faster_labelling, iteration_seconds, lanes, seconds
+from orchestrator.errors import UserError
 from orchestrator.estimate import PROCESS_BYTES, estimate, measured_flops_per_second
 from orchestrator.label_spaces import check_classes
 from orchestrator.loading import dump_config
 from orchestrator.method_check import check_method
 from orchestrator.placement import Plan, plan_actors
 from orchestrator.running import resolve
+from orchestrator.sections import EngineSettings
 from orchestrator.teachers import check_data, lessons, read_data, read_teachers
 from orchestrator.transfer import check_sources
 
@@ -34,7 +36,7 @@ def describe(run: str, overrides: Sequence[str]) -> str:
         "# configuration",
         dump_config(config),
         f"# placement on {where}: {cpus:g} CPUs, {gpus:g} GPUs",
-        _placement(plan, names, config.engine.mode),
+        _placement(plan, names, config.engine.mode) + _shortage(plan, config.engine, cpus, gpus),
         "# cost of the fusion (pretraining not counted)",
         _cost(config, spec, networks, plan, cpus),
     ]
@@ -63,7 +65,7 @@ def subject(config: RunConfig) -> tuple[ImageSpec, list[str], list[str]]:
 
 
 def _resources(config: RunConfig) -> tuple[float, float, str]:
-    address = config.engine.address or os.environ.get("RAY_ADDRESS")
+    address = _address(config.engine)
     if config.engine.mode == "local" or not address:
         return float(len(os.sched_getaffinity(0))), float(torch.cuda.device_count()), "this machine"
     import ray
@@ -88,6 +90,28 @@ def _placement(plan: Plan, names: list[str], mode: str) -> str:
     width = max(24, *(len(who) + 2 for who, _ in rows))
     lines = [f"{who:<{width}}{share.device:<5} {share.cpus:g} CPU, {share.gpus:g} GPU" for who, share in rows]
     return "\n".join(lines) + "\n"
+
+
+def _shortage(plan: Plan, engine: EngineSettings, cpus: float, gpus: float) -> str:
+    """What a run would be refused for, or wait for, in a line."""
+    if engine.mode == "local":
+        return ""
+    from orchestrator.cluster import check_workers, shortage
+
+    try:
+        check_workers(plan, gpus)
+    except UserError as error:
+        return f"a run would be refused: {error}\n"
+    lacking = shortage(plan, cpus, gpus)
+    if not lacking:
+        return ""
+    if _address(engine):
+        return f"a run would wait for more, up to {engine.wait_seconds:.0f} s: {lacking}\n"
+    return f"a run would be refused: {lacking}\n"
+
+
+def _address(engine: EngineSettings) -> str | None:
+    return engine.address or os.environ.get("RAY_ADDRESS")
 
 
 def _cost(config: RunConfig, spec: ImageSpec, networks: list[str], plan: Plan, cpus: float) -> str:

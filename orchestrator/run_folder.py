@@ -27,9 +27,12 @@ def make_run_folder(output: str, name: str | None, default_name: str) -> Path:
             return folder
         folder.mkdir()
     except FileExistsError as error:
+        if not is_folder(folder.parent):
+            raise UserError(f"output: {folder.parent} is a file, no folder") from error
         raise UserError(f"name: {folder} already holds a run; give another name or remove it") from error
-    except OSError as error:
-        raise UserError(f"output: cannot write to {folder.parent}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", error)
+        raise UserError(f"output: cannot write to {folder.parent}: {reason}") from error
     return folder
 
 

@@ -159,7 +159,7 @@ def read_note(folder: Path) -> Note | None:
     """What is known of the shipping of the run in `folder`.
 
     Raises:
-        UserError: the note is damaged.
+        UserError: the note is damaged, or cannot be read.
     """
     path = folder / NOTE
     try:
@@ -169,7 +169,9 @@ def read_note(folder: Path) -> Note | None:
                 raise TypeError(f"{name} is no {kind.__name__}")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path}: is damaged ({first_line(error)}); without it the run is shipped anew, as another one"
         ) from error

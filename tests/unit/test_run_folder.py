@@ -16,3 +16,14 @@ def test_a_start_that_was_killed_before_it_wrote_anything_is_no_run(tmp_path: Pa
     (folder / "config.yaml").write_text("")
     with pytest.raises(UserError, match="already holds a run; give another name or remove it"):
         make_run_folder(str(tmp_path), "one", "unused")
+
+
+def test_an_output_that_is_no_folder_is_called_that(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for output, words in (
+        ("file", "file is a file, no folder"),
+        ("file/a", "Not a directory"),
+        ("a\0b", "null"),
+    ):
+        with pytest.raises(UserError, match=f"^output: .*{words}"):
+            make_run_folder(f"{tmp_path}/{output}", "one", "unused")

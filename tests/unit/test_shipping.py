@@ -283,6 +283,9 @@ def test_a_damaged_note_is_one_line(text: str, tmp_path: Path) -> None:
 def test_what_cannot_be_synced_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run that is tracked"):
         shipping.sync(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/tracking\.json: cannot be read \(Not a directory\)$"):
+        shipping.sync(tmp_path / "file")
     folder = ended(tmp_path)
     with locked(folder), pytest.raises(UserError, match="is in use by process"):
         shipping.sync(folder)
