@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -64,6 +65,13 @@ def test_what_ray_sends_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("RAY_RUNTIME_ENV_IGNORE_GITIGNORE", "1")
     with pytest.raises(UserError, match=r"größe\.bin \(2 MiB\)"):
         check_upload(folder, [])
+
+
+def test_a_ray_whose_own_parts_are_elsewhere_is_left_to_check(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray._private.thirdparty.pathspec", None)
+    check_upload(folder, [])
 
 
 def test_what_counts_is_what_ray_packs(folder: Path) -> None:
