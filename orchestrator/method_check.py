@@ -19,11 +19,17 @@ def check_method(config: RunConfig, teachers: Sequence[TeacherCard], space: Labe
 
     Raises:
         UserError: of `nayer`: a teacher without BatchNorm, of which a loss is asked; or `embeddings` is no
-        file with a vector for each class of the student. Of `transfer_set`: more classes than there are.
+        file with a vector for each class of the student. Of `transfer_set`: more classes than there are,
+        or fewer images.
     """
     method, known = config.method, len(space.classes)
     if isinstance(method, TransferSet) and (method.classes or 0) > known:
         raise user_error(f"method.classes: must be at most {known}, the student's (got {method.classes})")
+    if isinstance(method, TransferSet) and method.evenly and method.images < (method.among or known):
+        raise user_error(
+            f"method.images: must be at least {method.among or known}, an image of each class, or the set be "
+            f"taken as it is (method.balanced=false) (got {method.images})"
+        )
     if not isinstance(method, Nayer):
         return
     try:

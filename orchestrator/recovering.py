@@ -47,8 +47,8 @@ def is_storage(resume: Path | str) -> bool:
         (Path(resume) / CONFIG).stat()
     except FileNotFoundError:
         return bool(_folders(LocalStorage(Path(resume))))
-    except OSError as error:
-        raise UserError(f"--resume: cannot read {resume}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"--resume: cannot read {resume}: {getattr(error, 'strerror', error)}") from error
     return False
 
 

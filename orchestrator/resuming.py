@@ -13,6 +13,18 @@ from orchestrator.secrets import HIDDEN
 CONFIG = "config.yaml"
 
 
+def own_folder(resume: Path | str) -> Path:
+    """Where a run's folder is, by whatever links and dots it is named.
+
+    Raises:
+        UserError: that cannot be a path.
+    """
+    try:
+        return Path(resume).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # The last is of links in a ring.
+        raise UserError(f"--resume: cannot read {resume}: {getattr(error, 'strerror', error)}") from error
+
+
 def own_config(folder: Path) -> str:
     """The configuration of the run in `folder`.
 

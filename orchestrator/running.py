@@ -28,7 +28,7 @@ from orchestrator.method_check import check_method
 from orchestrator.progress import Display
 from orchestrator.recording import STUDENT
 from orchestrator.recovering import is_storage, recovered
-from orchestrator.resuming import check_begun, own_config
+from orchestrator.resuming import check_begun, own_config, own_folder
 from orchestrator.run_folder import details, finished_summary, make_run_folder, taken_back
 from orchestrator.run_parts import FusionResult, Inputs
 from orchestrator.secrets import check_whole, redact
@@ -77,7 +77,7 @@ def fuse(
         place = str(resume) if "://" in str(resume) else str(Path(resume).absolute())
         overrides = (*overrides, f"checkpoint.to={json.dumps(place)}")
         resume = recovered(place, overrides, partial(_print, console or terminal()))
-    folder = None if resume is None else Path(resume).resolve()
+    folder = None if resume is None else own_folder(resume)
     if folder is not None and (finished := _finished(folder, run, overrides, console)):
         return finished
     with _started(run, overrides, console, resume=folder, surroundings=surroundings) as fusion:
@@ -96,7 +96,7 @@ def pretrain(
     Raises:
         UserError, Interrupted, RunFailed: as `fuse`.
     """
-    folder = None if resume is None else Path(resume).resolve()
+    folder = None if resume is None else own_folder(resume)
     if folder is not None and (finished := _finished(folder, run, overrides, console)):
         return finished
     with _started(run, overrides, console, pretrain_only=True, resume=folder) as fusion:
@@ -168,7 +168,8 @@ def _started(
     except UserError as error:
         if resume or isinstance(error, InUse) or taken_back(folder, BEGINNING):
             raise
-        raise RunFailed(f"{error}; {_go_on(command, folder)}") from error
+        kept = f"its classifiers stay in {folder / 'teachers'}; once that is mended there, "
+        raise RunFailed(f"{error}; {kept}{_go_on(command, folder)}") from error
     except OutOfReach as error:
         raise RunFailed(f"{error}; when they can be read again, {_go_on(command, folder)}") from error
     except ActorLost as error:

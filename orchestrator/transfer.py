@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusion.bank import ImageBank
 from fusion.data.labelled import DataError, LabelledImages
-from fusion.data.unlabelled import read_images
+from fusion.data.unlabelled import check_images, read_images
 from fusion.evaluation import logits_of
 from fusion.seeding import random_stream
 from fusion.state import take_state
@@ -34,15 +34,18 @@ def check_sources(config: RunConfig) -> None:
     """What can be known of a transfer set before anything is computed.
 
     Raises:
-        UserError: a source is not there.
+        UserError: a source is not there, or holds no images.
     """
     if not isinstance(config.method, Transferring):
         return
     for index, source in enumerate(config.method.taken_from):
         if source == DATA and config.data is None:
             raise user_error(f"data: needed for the training images that method {config.method.name!r} takes")
-        if source not in (NOISE, DATA) and not Path(source).exists():
-            raise user_error(f"method.sources.{index}: {source}: no such file or folder")
+        if source not in (NOISE, DATA):
+            try:
+                check_images(source, config.method.column)
+            except DataError as error:
+                raise user_error(f"method.sources.{index}: {error}") from error
 
 
 def with_transfer_set(
@@ -58,20 +61,14 @@ def with_transfer_set(
     What it is like is said, and written to transfer_set.json.
 
     Raises:
-        UserError: a source cannot be read; a balanced set has no image of a class, or is asked to be smaller
-            than there are classes; or there are too few.
+        UserError: a source cannot be read; a balanced set has no image of a class; or there are too few.
     """
     method = config.method
     if not isinstance(method, Transferring) or start.parties:
         return start
-    classes = config.fusion_settings().space(teachers).classes
-    if method.evenly and method.images < (wanted := method.among or len(classes)):
-        raise user_error(
-            f"method.images: must be at least {wanted}, an image of each class, or the set be taken as it is "
-            f"(method.balanced=false) (got {method.images})"
-        )
     images = [_read(config, method, index, teachers[0]) for index in range(len(method.taken_from))]
     labels = [_labels(config, teachers, one) for one in images]
+    classes = config.fusion_settings().space(teachers).classes
     chosen = choose(
         labels,
         len(classes),

@@ -81,7 +81,7 @@ def newest_is(run: Path, number: int) -> Callable[[], bool]:
     return lambda: bool(names := checkpoints(run)) and int(names[-1][-8:]) >= number
 
 
-@pytest.mark.parametrize("number", [1, 5, 7])
+@pytest.mark.parametrize("number", [1, 7, 9])
 def test_a_killed_driver_is_gone_on_with(number: int, tmp_path: Path, undisturbed: FusionResult) -> None:
     run, driver = begun(tmp_path)
     driver.wait_until(newest_is(run, number))
@@ -123,7 +123,7 @@ def test_a_run_whose_folder_is_lost_is_gone_on_with_from_its_checkpoints_alone(
 @pytest.mark.ray
 def test_a_killed_run_on_ray_is_gone_on_with_elsewhere(tmp_path: Path, undisturbed: FusionResult) -> None:
     run, driver = begun(tmp_path, engine={"mode": "ray", "prefetch": 2})
-    driver.wait_until(newest_is(run, 3))
+    driver.wait_until(newest_is(run, 5))
     driver.end(signal.SIGKILL)
     reached = int(checkpoints(run)[-1][-8:])
     # With another number of actors and another prefetch depth, stopped again, then in one process.
@@ -144,7 +144,7 @@ def test_a_run_that_is_asked_to_stop_keeps_the_iteration_in_work(
     signals: tuple[int, ...], code: int, tmp_path: Path, undisturbed: FusionResult
 ) -> None:
     run, driver = begun(tmp_path)
-    driver.wait_until(newest_is(run, 5))
+    driver.wait_until(newest_is(run, 7))
     before = checkpoints(run)
     got, _, errors = driver.end(*signals)
     assert got == code, errors
@@ -171,7 +171,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with checkpoints of the main phase, without its driver: two, or three if the kill came between a
     write and a removal."""
     run, driver = begun(tmp_path_factory.mktemp("killed"))
-    driver.wait_until(newest_is(run, 5))
+    driver.wait_until(newest_is(run, 7))
     driver.end(signal.SIGKILL)
     return run
 

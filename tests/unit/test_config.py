@@ -355,7 +355,7 @@ def nasty_texts() -> list[str]:
     words = (
         "1e3 1e-3 00008 08 0o7 0x1F 1_000 1:30 .5 5. +1 - -1 -.inf .nan ~ null Null true yes no on off y = <<"
     )
-    pieces = [*words.split(), *"0123456789eE.+-_:#&*!|>%@`'\"{}[],?~= ", "\n", "\t", "\r", "\0", "\x85"]
+    pieces = [*words.split(), *"0123456789eE.+-_:#&*!|>%@`'\"{}[],?~= ", "\n", "\t", "\r", "\x85"]
     pieces += ["\u2028", "\ufeff", "\U0001f600", "é", "x", "2001-01-01", "---", "...", ": ", " #", "a" * 130]
     return ["", *pieces, *("".join(draw.choices(pieces, k=draw.randint(2, 6))) for _ in range(3000))]
 

@@ -1,5 +1,6 @@
 """Figures and their numbers are written like everything else: a file is whole, or the one from before."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,12 @@ def test_a_disk_that_fills_up_leaves_the_files_from_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_figures(tmp_path, [], {"table": "before\n"})
-    whole = Path.write_bytes
 
-    def half(path: Path, data: bytes) -> int:
-        whole(path, data[: len(data) // 2])
+    def full(_file: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=f"^--to: cannot write to {tmp_path}: No space left on device$"):
         write_figures(tmp_path, [], {"table": "afterwards\n"})
     assert (tmp_path / "table.csv").read_text() == "before\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]

@@ -91,14 +91,16 @@ def test_storage_that_is_away_in_mid_run_is_no_wrong_input(
 def test_a_transfer_set_that_is_refused_leaves_the_name_free_unless_something_was_computed(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "empty").mkdir()
-    method = {"name": "transfer_set", "sources": [str(tmp_path / "empty")]}
-    with pytest.raises(RunFailed, match=r"^method\.sources\.0: .*; to go on: dfmf fuse --resume "):
+    method = {"name": "transfer_set", "sources": ["noise"], "images": 10, "balanced": False}
+    with pytest.raises(
+        RunFailed,
+        match=r"^method\.sources: 10 images .*; its classifiers stay in .*/teachers; once .*--resume ",
+    ):
         begin(nothing, tmp_path, "schedule.warmup_epochs=0", method=method)
     teachers = [
         str(tmp_path / "runs" / "one" / "teachers" / f"party-{party}.safetensors") for party in (0, 1)
     ]
-    with pytest.raises(UserError, match=r"^method\.sources\.0: "):
+    with pytest.raises(UserError, match=r"^method\.sources: 10 images"):
         begin(nothing, tmp_path, "schedule.warmup_epochs=0", "name=two", method=method, teachers=teachers)
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["one"]
 

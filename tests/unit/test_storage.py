@@ -12,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pyarrow import fs
 
 from orchestrator import storage
-from orchestrator.checkpoints import Checkpoints
+from orchestrator.checkpoints import Checkpoints, OutOfReach
 from orchestrator.errors import UserError
 from orchestrator.recovering import is_storage
 from orchestrator.storage import MANIFEST, LocalStorage, RemoteStorage, Storage, open_storage
@@ -98,7 +98,9 @@ def test_a_folder_that_may_not_be_read_is_not_an_empty_one(
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(PermissionError):
         place.folders()
-    with pytest.raises(UserError, match=f"^cannot read the checkpoints in {place.where}: Permission denied$"):
+    with pytest.raises(
+        OutOfReach, match=f"^cannot read the checkpoints in {place.where}: Permission denied$"
+    ):
         Checkpoints(place, 2, {}, print).load()
     with pytest.raises(UserError, match=f"^--resume: cannot read {place.where}: Permission denied$"):
         is_storage(tmp_path / "checkpoints")

@@ -20,7 +20,7 @@ from fusion.data.sources import DataSettings, load
 from fusion.data.unlabelled import read_images
 from fusion.transfer_set import choose, dealt, embeddings, hausdorff, noise_images
 from orchestrator import fuse
-from orchestrator.errors import Interrupted, UserError
+from orchestrator.errors import Interrupted, RunFailed, UserError
 from orchestrator.loading import parse_config
 from orchestrator.sweep.paths import absolute
 from orchestrator.transfer import check_sources
@@ -121,6 +121,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_parquet(tmp_path_factory.mktemp("digits") / "digits.parquet", train.images[:, 0].numpy())
 
 
+QUICK = ("pretrain.recipe.epochs=1", "pretrain.recipe.milestones=[1]", "pretrain.gold_standard=false")
+
+
 def run(folder: Path, sources: Sequence[str], method: dict[str, Any], *overrides: str) -> Path:
     schedule = {"warmup_epochs": 0, "epochs": 2, "iterations_per_epoch": 3, "batch_size": 32}
     named = {"name": "transfer_set"} | ({"sources": list(sources)} if sources else {})
@@ -186,28 +189,37 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(digits: Path, tmp_path: 
         (["nowhere"], {}, "method.sources.0: nowhere: no such file or folder"),
         (["EMPTY"], {}, "no image in this folder"),
         (["DIGITS"], {"image_column": "img"}, "there is no column 'img' (there are image)"),
-        (["BLACK"], {"images": 300}, "method.sources: the teachers see no image of"),
         (["noise"], {"images": 9}, "method.images: must be at least 10, an image of each class, or"),
-        (["BLACK"], {"balanced": False}, "3 images do not make a batch of 32"),
     ],
 )
 def test_what_makes_no_transfer_set_is_said(
     digits: Path, tmp_path: Path, sources: list[str], method: dict[str, Any], expected: str
 ) -> None:
     (tmp_path / "empty").mkdir()
-    black = write_parquet(tmp_path / "black.parquet", [np.zeros((8, 8), dtype=np.uint8)] * 3)
-    places = {"EMPTY": str(tmp_path / "empty"), "BLACK": str(black), "DIGITS": str(digits)}
+    places = {"EMPTY": str(tmp_path / "empty"), "DIGITS": str(digits)}
     with pytest.raises(UserError) as caught:
-        run(
-            tmp_path / "runs",
-            [places.get(one, one) for one in sources],
-            method,
-            "pretrain.recipe.epochs=1",
-            "pretrain.recipe.milestones=[1]",
-            "pretrain.gold_standard=false",
-        )
+        run(tmp_path / "runs", [places.get(one, one) for one in sources], method)
     assert expected in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ({"images": 300}, "method.sources: the teachers see no image of"),
+        ({"balanced": False}, "3 images do not make a batch of 32"),
+    ],
+)
+def test_what_only_teachers_see_is_said_and_they_are_kept(
+    tmp_path: Path, method: dict[str, Any], expected: str
+) -> None:
+    black = write_parquet(tmp_path / "black.parquet", [np.zeros((8, 8), dtype=np.uint8)] * 3)
+    with pytest.raises(RunFailed) as caught:
+        run(tmp_path / "runs", [str(black)], method, *QUICK)
+    assert expected in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(list(tmp_path.glob("runs/*/teachers/party-*.safetensors"))) == 2
 
 
 def test_a_set_of_some_classes_needs_no_image_of_the_others(digits: Path, tmp_path: Path) -> None:
@@ -237,15 +249,8 @@ def test_vanilla_distillation_is_on_the_teachers_own_images(tmp_path: Path) -> N
 
 
 def test_without_enough_noise_the_classes_that_nobody_sees_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="add a source, or take it as it is"):
-        run(
-            tmp_path / "runs",
-            ["noise"],
-            {"images": 40},
-            "pretrain.recipe.epochs=1",
-            "pretrain.recipe.milestones=[1]",
-            "pretrain.gold_standard=false",
-        )
+    with pytest.raises(RunFailed, match="add a source, or take it as it is"):
+        run(tmp_path / "runs", ["noise"], {"images": 40}, *QUICK)
 
 
 def test_the_sources_of_a_sweeps_trials_start_at_the_root(
