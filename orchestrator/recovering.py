@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from orchestrator.checkpoints import UNREADABLE, carried_files, in_words
+from orchestrator.checkpoint_files import UNREADABLE, carried_files, in_words
 from orchestrator.environment import ENVIRONMENT
 from orchestrator.errors import UserError
 from orchestrator.journal import JOURNAL

@@ -31,10 +31,10 @@ from orchestrator.recovering import is_storage, recovered
 from orchestrator.resuming import check_begun, own_config, own_folder
 from orchestrator.run_folder import details, finished_summary, make_run_folder, taken_back
 from orchestrator.run_parts import FusionResult, Inputs
-from orchestrator.secrets import check_whole, redact
+from orchestrator.secrets import redact
 from orchestrator.sending import NOTE
 from orchestrator.sharing import check_cache
-from orchestrator.storage import Storage, check_writable, open_storage
+from orchestrator.storage import storage_of_run
 from orchestrator.surroundings import Surroundings, alone
 from orchestrator.teachers import (
     check_data,
@@ -143,7 +143,7 @@ def _started(
     try:
         with stopping.installed(), locked(folder):
             check_cache(config.checkpoint.cache)
-            storage = _storage(config, folder, resume is not None)
+            storage = storage_of_run(config.checkpoint.to, folder, resumed=resume is not None)
             with display, around.engine(config, display.said) as engine:
                 if data is not None and test is not None and len(test) < len(data[1]):
                     display.said(
@@ -219,20 +219,6 @@ def _go_on(command: str, folder: Path) -> str:
         f"the student of the last epoch is {student} (dfmf evaluate {folder}); " if student.exists() else ""
     )
     return f"{look}to go on: {command} --resume {folder}"
-
-
-def _storage(config: RunConfig, folder: Path, resumed: bool) -> Storage:
-    check_whole(config.checkpoint.to or "", "checkpoint.to")
-    storage = open_storage(config.checkpoint.to or str(folder / "checkpoints"))
-    try:
-        taken = bool(storage.folders()) and not resumed
-    except OSError as error:
-        raise UserError(f"checkpoint.to: cannot read {storage.where}: {error.strerror or error}") from error
-    if taken:
-        raise UserError(f"checkpoint.to: {storage.where} holds the checkpoints of another run")
-    if config.checkpoint.to is not None:
-        check_writable(storage)
-    return storage
 
 
 def _shipper(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.errors import UserError
+from orchestrator.secrets import check_whole
 
 MANIFEST = "MANIFEST.json"
 PROBE = "probe"
@@ -62,6 +63,25 @@ def open_storage(place: str) -> Storage:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"checkpoint.to: cannot write to {place}: {reason}") from error
+
+
+def storage_of_run(to: str | None, folder: Path, *, resumed: bool) -> Storage:
+    """For the checkpoints of the run in `folder`: there, or at `to`.
+
+    Raises:
+        UserError: it cannot be read or written to, or holds those of another run.
+    """
+    check_whole(to or "", "checkpoint.to")
+    storage = open_storage(to or str(folder / "checkpoints"))
+    try:
+        taken = bool(storage.folders()) and not resumed
+    except OSError as error:
+        raise UserError(f"checkpoint.to: cannot read {storage.where}: {error.strerror or error}") from error
+    if taken:
+        raise UserError(f"checkpoint.to: {storage.where} holds the checkpoints of another run")
+    if to is not None:
+        check_writable(storage)
+    return storage
 
 
 def check_writable(storage: Storage) -> None:

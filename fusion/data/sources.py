@@ -3,16 +3,15 @@
 import contextlib
 import dataclasses
 import gzip
-import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from fusion.data.decoding import decode, first_line
 from fusion.data.labelled import DataError, LabelledImages
 from fusion.settings import Settings, setting
 
@@ -141,7 +140,7 @@ def _download(name: str, root: Path) -> tuple[Any, Any]:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise DataError(
-            f"{root}: {name} is not there or damaged, and could not be downloaded ({_one_line(error)})"
+            f"{root}: {name} is not there or damaged, and could not be downloaded ({first_line(error)})"
         ) from error
     return parts[0], parts[1]
 
@@ -159,7 +158,7 @@ def _folder(settings: DataSettings) -> Parts:
             encoded = (Path(path).read_bytes() for path, _ in folder.samples)
             images = decode(encoded, [path for path, _ in folder.samples], settings.image_size)
         except OSError as error:
-            where, what = error.filename or root / part, error.strerror or _one_line(error)
+            where, what = error.filename or root / part, error.strerror or first_line(error)
             raise DataError(f"{where}: {what}") from error
         parts.append(LabelledImages(images, torch.tensor(folder.targets), tuple(folder.classes)))
     if parts[0].classes != parts[1].classes:
@@ -183,7 +182,7 @@ def _read_parquet(path: Path, settings: DataSettings) -> LabelledImages:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: no readable Parquet file ({_one_line(error)})") from error
+        raise DataError(f"{path}: no readable Parquet file ({first_line(error)})") from error
     for column in (settings.image_column, settings.label_column):
         if column not in table.column_names:
             raise DataError(
@@ -200,51 +199,6 @@ def _read_parquet(path: Path, settings: DataSettings) -> LabelledImages:
     return LabelledImages(images, labels, tuple(str(label) for label in range(int(labels.max()) + 1)))
 
 
-def decode(
-    encoded: Iterable[bytes | None], names: list[str], size: int | None, channels: int | None = None
-) -> Tensor:
-    """Encoded images to uint8 [count, channels, size, size]; by default one channel if all are grey, else
-    three. Of 16 bits the upper eight are kept.
-
-    Raises:
-        DataError: one of them, called as in `names`, is not readable; or they differ in size.
-    """
-    decoded = []
-    for name, data in zip(names, encoded, strict=True):
-        try:
-            image = _eight_bits(Image.open(io.BytesIO(data or b"")))
-            grey = image.mode == "L" if channels is None else channels == 1
-            image = image.convert("L" if grey else "RGB")
-        except (UnidentifiedImageError, OSError, TypeError, ValueError) as error:
-            raise DataError(f"{name}: no readable image ({_one_line(error)})") from error
-        if size is not None:
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-        pixels = np.asarray(image)
-        decoded.append(torch.from_numpy(pixels.copy()).view(*pixels.shape[:2], -1).permute(2, 0, 1))
-    if not decoded:
-        raise DataError("there is no image")
-    shapes = {tuple(image.shape[1:]) for image in decoded}
-    if len(shapes) > 1 or any(height != width for height, width in shapes):
-        raise DataError(
-            f"{names[0].split(',')[0]}: images are not all square and of one size; set 'image_size'"
-        )
-    most = max(len(image) for image in decoded)
-    return torch.stack([image.expand(most, -1, -1) for image in decoded])
-
-
-def _eight_bits(file: Image.Image) -> Image.Image:
-    """Pillow's own conversion clips what has more; grey comes as "L", everything else as it is.
-
-    Raises:
-        ValueError: 32 bits a pixel.
-    """
-    if file.mode in ("I", "F"):
-        raise ValueError("32 bits a pixel")
-    if file.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
-    return file.convert("L") if file.mode == "1" else file
-
-
 def _coloured(part: LabelledImages, channels: int) -> LabelledImages:
     if part.channels == channels:
         return part
@@ -258,10 +212,6 @@ def _resized(part: LabelledImages, size: int) -> LabelledImages:
         part.images.float(), size=(size, size), mode="bilinear", antialias=True
     )
     return dataclasses.replace(part, images=images.round_().clamp_(0, 255).to(torch.uint8))
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 _LOADERS: dict[Source, Callable[[DataSettings], Parts]] = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from fusion.data.decoding import decode
 from fusion.data.labelled import DataError
-from fusion.data.sources import decode
 from fusion.networks import ImageSpec
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")

@@ -11,7 +11,8 @@ from typing import Any
 
 from ray import tune
 
-from orchestrator.checkpoints import Checkpoints, from_files, read_manifest
+from orchestrator.checkpoint_files import from_files, read_manifest
+from orchestrator.checkpoints import Checkpoints
 from orchestrator.config import RunConfig
 from orchestrator.journal import JOURNAL
 from orchestrator.keeper import ignore

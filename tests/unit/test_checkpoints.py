@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion.health import Diverged
-from orchestrator.checkpoints import Checkpoints, OutOfReach, _sealed
+from orchestrator.checkpoint_files import _sealed
+from orchestrator.checkpoints import Checkpoints, OutOfReach
 from orchestrator.errors import UserError
 from orchestrator.keeper import Keeper
 from orchestrator.snapshot import FRESH, PartySnapshot, Snapshot

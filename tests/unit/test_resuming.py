@@ -13,7 +13,8 @@ from rich.console import Console
 
 from fusion.teachers import save_teacher
 from orchestrator import Interrupted, UserError, pretrain
-from orchestrator.checkpoints import Checkpoints, from_files, read_manifest
+from orchestrator.checkpoint_files import from_files, read_manifest
+from orchestrator.checkpoints import Checkpoints
 from orchestrator.config import RunConfig
 from orchestrator.identity import check_identity, run_identity
 from orchestrator.loading import load_config
