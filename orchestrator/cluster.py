@@ -24,11 +24,6 @@ WAIT_NOTICE_SECONDS = 10.0
 CONNECT_SECONDS = 10.0
 
 
-def is_shared(engine: EngineSettings) -> bool:
-    """Whether the cluster is somebody's, which may grow."""
-    return bool(engine.address or os.environ.get("RAY_ADDRESS"))
-
-
 @contextmanager
 def cluster(engine: EngineSettings) -> Iterator[None]:
     """Within the block Ray is connected: to `engine.address`, a submitted job's cluster, or a private one.
@@ -40,7 +35,7 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # Calls that nobody waits for after a stop.
     variables = {"OMP_NUM_THREADS": str(engine.threads)}
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    address = engine.address or os.environ.get("RAY_ADDRESS")
+    address = engine.cluster_address
     if address:
         environment: dict[str, Any] = {"env_vars": variables}
         if (
@@ -94,7 +89,7 @@ def placed(
     total = ray.cluster_resources()
     plan = plan_actors(num_parties, engine, total.get("CPU", 0.0), total.get("GPU", 0.0))
     check_workers(plan, total.get("GPU", 0.0))
-    patience = engine.wait_seconds if is_shared(engine) else 0.0
+    patience = engine.wait_seconds if engine.cluster_address else 0.0
     fits = not shortage(plan, total.get("CPU", 0.0), total.get("GPU", 0.0))
     if not fits and patience == 0.0:
         raise UserError(f"{_shortage_now(plan)}; a private cluster cannot grow, so this is not waited for")

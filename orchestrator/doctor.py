@@ -51,7 +51,7 @@ def examine(run: str, overrides: Sequence[str]) -> Iterator[Finding]:
         yield Finding("ray", "ok", "not needed (engine.mode is local)")
         return
     yield from attempted("token", clusters.token)
-    if not clusters.address_of(config):
+    if not config.engine.cluster_address:
         yield from attempted("temporary folder", clusters.temporary_folder)
         yield from attempted("shared memory", clusters.shared_memory)
     yield from attempted("ray", lambda: clusters.ray_works(config))

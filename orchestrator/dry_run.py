@@ -65,7 +65,7 @@ def subject(config: RunConfig) -> tuple[ImageSpec, list[str], list[str]]:
 
 
 def _resources(config: RunConfig) -> tuple[float, float, str]:
-    address = _address(config.engine)
+    address = config.engine.cluster_address
     if config.engine.mode == "local" or not address:
         return float(len(os.sched_getaffinity(0))), float(torch.cuda.device_count()), "this machine"
     import ray
@@ -105,13 +105,9 @@ def _shortage(plan: Plan, engine: EngineSettings, cpus: float, gpus: float) -> s
     lacking = shortage(plan, cpus, gpus)
     if not lacking:
         return ""
-    if _address(engine):
+    if engine.cluster_address:
         return f"a run would wait for more, up to {engine.wait_seconds:.0f} s: {lacking}\n"
     return f"a run would be refused: {lacking}\n"
-
-
-def _address(engine: EngineSettings) -> str | None:
-    return engine.address or os.environ.get("RAY_ADDRESS")
 
 
 def _cost(config: RunConfig, spec: ImageSpec, networks: list[str], plan: Plan, cpus: float) -> str:

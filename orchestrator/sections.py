@@ -1,5 +1,6 @@
 """The sections of a configuration that decide where a run works and what is told of it."""
 
+import os
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -53,6 +54,11 @@ class EngineSettings(Section):
     """An actor that does not answer for so long is taken for frozen, killed and restored."""
     stuck_seconds: float = Field(1800.0, gt=0, allow_inf_nan=False)
     """A party that has work and does no update for so long is killed and restored."""
+
+    @property
+    def cluster_address(self) -> str | None:
+        """Of somebody's cluster, which may grow; None: a private one."""
+        return self.address or os.environ.get("RAY_ADDRESS") or None
 
 
 class Checkpointing(Section):

@@ -81,7 +81,7 @@ def token() -> Finding:
 
 def ray_works(config: RunConfig) -> list[Finding]:
     """Start a private cluster or connect to the one that is named, and run a task there."""
-    address = address_of(config)
+    address = config.engine.cluster_address
     logs = ray_folder() / "ray" / "session_latest" / "logs"
     where = f"the cluster at {address}" if address else "a private cluster"
     mend = (
@@ -146,11 +146,6 @@ def dashboard(url: str | None) -> Finding:
     return Finding(
         "dashboard", "warning", says, "start Ray with RAY_AUTH_MODE=token and --dashboard-host=127.0.0.1"
     )
-
-
-def address_of(config: RunConfig) -> str | None:
-    """The cluster that the run uses; None is a private one."""
-    return config.engine.address or os.environ.get("RAY_ADDRESS")
 
 
 def ray_folder() -> Path:

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from fusion.networks import ImageSpec
-from orchestrator.checks.clusters import address_of
 from orchestrator.checks.finding import Finding
 from orchestrator.cluster import PRIVATE_OBJECT_STORE_BYTES
 from orchestrator.config import RunConfig
@@ -44,7 +43,7 @@ def gpus() -> Finding:
 
 def cpus(config: RunConfig) -> Finding:
     """The run's threads against the processors that this process may use."""
-    if config.engine.mode == "ray" and address_of(config):
+    if config.engine.mode == "ray" and config.engine.cluster_address:
         return _elsewhere("cpus", config)
     allowed = available_cpus()
     processes = 1 if config.engine.mode == "local" else len(_plan(config).shares)
@@ -57,7 +56,7 @@ def cpus(config: RunConfig) -> Finding:
 
 def memory(config: RunConfig, spec: ImageSpec, networks: list[str]) -> Finding:
     """What the run's estimate says against what is free here."""
-    if config.engine.mode == "ray" and address_of(config):
+    if config.engine.mode == "ray" and config.engine.cluster_address:
         return _elsewhere("memory", config)
     numbers = estimate(config, spec, networks)
     plan = None if config.engine.mode == "local" else _plan(config)
@@ -97,7 +96,7 @@ def home(config: RunConfig) -> Finding:
     folder = Path.home()
     if os.access(folder, os.W_OK):
         return Finding("home", "ok", f"{folder} is writable")
-    needs = config.engine.mode == "ray" and not address_of(config)
+    needs = config.engine.mode == "ray" and not config.engine.cluster_address
     ray = tuple(int(part) for part in version("ray").split(".")[:2])
     given = any(name in os.environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     if needs and ray >= TOKEN_BY_DEFAULT and not given and not (folder / ".ray" / "auth_token").exists():
@@ -137,7 +136,7 @@ def _plan(config: RunConfig) -> Plan:
 
 
 def _elsewhere(check: str, config: RunConfig) -> Finding:
-    return Finding(check, "ok", f"the run's are those of the cluster at {address_of(config)}")
+    return Finding(check, "ok", f"the run's are those of the cluster at {config.engine.cluster_address}")
 
 
 def _gpu_bytes() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
-from orchestrator.cluster import cluster, is_shared
+from orchestrator.cluster import cluster
 from orchestrator.config import RunConfig
 from orchestrator.dry_run import subject
 from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
@@ -188,8 +188,9 @@ def _run(
 
 def _placed(study: Study, config: RunConfig, concurrent: int | None, total: int) -> Study:
     has = ray.cluster_resources()
+    grows = config.engine.cluster_address is not None
     count, plan, gpus = share_out(
-        config, concurrent, has.get("CPU", 0.0), has.get("GPU", 0.0), total, grows=is_shared(config.engine)
+        config, concurrent, has.get("CPU", 0.0), has.get("GPU", 0.0), total, grows=grows
     )
     return dataclasses.replace(study, concurrent=count, plan=plan, gpus=gpus)
 

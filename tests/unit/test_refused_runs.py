@@ -1,51 +1,28 @@
 """Runs that end before they have begun, or while their storage is away: what is left, and what is said."""
 
-import contextlib
-import dataclasses
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fusion.networks import build_network
 from orchestrator import run_folder
 from orchestrator.auditing import audit
-from orchestrator.engines import Job, Lesson
+from orchestrator.engines import Job
 from orchestrator.errors import RunFailed, UserError
 from orchestrator.evaluating import evaluate
 from orchestrator.exporting import export
-from orchestrator.running import fuse, pretrain
+from orchestrator.running import pretrain
 from orchestrator.sharing import check_cache
 from orchestrator.storage import LocalStorage, check_writable
-from orchestrator.surroundings import alone
 from orchestrator.waiting import ActorLost
-from tests.tiny import tiny_run
+from tests.instant import instantly, small_run
 from tests.unit.test_storage import in_memory
 
 
-class Instant:
-    """An engine that trains nothing, and does with a fusion what it is told to."""
-
-    def __init__(self, fusion: Callable[[Job], None]) -> None:
-        self._fusion = fusion
-
-    def pretrain(self, lessons: list[Lesson], _recipe: Any, _seed: int, _advanced: Any, taught: Any) -> None:
-        for lesson in lessons:
-            taught(lesson, build_network(lesson.network, lesson.spec).state_dict())
-
-    def fuse(self, job: Job, _observer: Any) -> None:
-        self._fusion(job)
-
-
 def begin(fusion: Callable[[Job], None], folder: Path, *overrides: str, **changes: Any) -> None:
-    @contextlib.contextmanager
-    def engine(*_: Any) -> Iterator[Any]:
-        yield Instant(fusion)
-
-    config = {"output": str(folder / "runs"), "name": "one", "tracking": {"enabled": False}, **changes}
-    fuse(tiny_run(**config), *overrides, surroundings=dataclasses.replace(alone(), engine=engine))
+    instantly(small_run(folder / "runs", **changes), *overrides, then=fusion)
 
 
 def nothing(_job: Job) -> None:

@@ -24,6 +24,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def submit(folder: Path, *overrides: str) -> None:
+    submitting.submit(
+        "run.yaml",
+        list(overrides),
+        resume=None,
+        address="127.0.0.1:1",
+        working_dir=folder / "data",
+        excludes=[],
+        follow=False,
+        say=print,
+    )
+
+
 def test_a_working_directory_over_the_limit_names_its_largest_files(folder: Path) -> None:
     with pytest.raises(UserError) as caught:
         check_upload(folder, [])
@@ -100,16 +113,7 @@ def test_a_cluster_that_refuses_is_one_line(
     client = Mock(return_value=Mock(submit_job=Mock(side_effect=problem)))
     monkeypatch.setattr("ray.job_submission.JobSubmissionClient", client)
     with pytest.raises(UserError, match=r"^--address: 127\.0\.0\.1:1: .+$"):
-        submitting.submit(
-            "run.yaml",
-            [],
-            resume=None,
-            address="127.0.0.1:1",
-            working_dir=folder / "data",
-            excludes=[],
-            follow=False,
-            say=print,
-        )
+        submit(folder)
     monkeypatch.setattr(cluster, "_check_reachable", lambda _: None)
     monkeypatch.setattr(cluster.ray, "init", Mock(side_effect=problem))
     with (
@@ -156,15 +160,6 @@ def test_a_node_with_other_versions_is_named_with_both() -> None:
 )
 def test_a_password_does_not_go_into_a_jobs_command(folder: Path, override: str) -> None:
     with pytest.raises(UserError) as caught:
-        submitting.submit(
-            "run.yaml",
-            [override],
-            resume=None,
-            address="http://127.0.0.1:1",
-            working_dir=folder / "data",
-            excludes=[],
-            follow=False,
-            say=print,
-        )
+        submit(folder, override)
     assert "holds a secret" in str(caught.value)
     assert "hunter2" not in str(caught.value)

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from orchestrator.cluster import is_shared
 from orchestrator.errors import UserError
 from orchestrator.loading import parse_config
 from orchestrator.sweep.study import share_out
@@ -41,7 +40,7 @@ def test_what_never_fits_is_not_waited_for_where_nothing_grows(
 
 def test_a_cluster_with_an_address_may_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     def shared(**engine: object) -> bool:
-        return is_shared(parse_config(tiny_run(engine=engine), "run").engine)
+        return parse_config(tiny_run(engine=engine), "run").engine.cluster_address is not None
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert (shared(), shared(address="auto")) == (False, True)
