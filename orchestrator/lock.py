@@ -40,10 +40,8 @@ def locked(folder: Path) -> Iterator[None]:
                 raise UserError(f"{path}: cannot be locked ({error.strerror})") from error
             if not _is(path, file):
                 continue  # Its owner deleted it after it was opened here.
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
             try:
+                _sign(path, file)
                 yield
             finally:
                 path.unlink(missing_ok=True)
@@ -75,7 +73,20 @@ def _opened(path: Path) -> TextIO:
     try:
         return path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path.parent}: cannot be written to ({error.strerror})") from error
+        raise _not_writable(path, error) from error
+
+
+def _sign(path: Path, file: TextIO) -> None:
+    try:
+        file.truncate(0)
+        # Past the buffer, which a full disk would leave for the closing to fail on again.
+        os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    except OSError as error:
+        raise _not_writable(path, error) from error
+
+
+def _not_writable(path: Path, error: OSError) -> UserError:
+    return UserError(f"{path.parent}: cannot be written to ({error.strerror})")
 
 
 def _is(path: Path, file: TextIO) -> bool:

@@ -1,6 +1,7 @@
 """A run's folder: made once, never written over, every file whole or absent."""
 
 import contextlib
+import errno
 import json
 import os
 import threading
@@ -12,6 +13,9 @@ from typing import Any
 from orchestrator.errors import UserError
 from orchestrator.lock import LOCK
 from orchestrator.secrets import redact
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A disk or a quota is full."""
 
 
 def make_run_folder(output: str, name: str | None, default_name: str) -> Path:

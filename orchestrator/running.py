@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import errno
 import json
 import signal
 import time
@@ -29,7 +28,7 @@ from orchestrator.progress import Display
 from orchestrator.recording import STUDENT
 from orchestrator.recovering import is_storage, recovered
 from orchestrator.resuming import check_begun, own_config, own_folder
-from orchestrator.run_folder import details, finished_summary, make_run_folder, taken_back
+from orchestrator.run_folder import NO_ROOM, details, finished_summary, make_run_folder, taken_back
 from orchestrator.run_parts import FusionResult, Inputs
 from orchestrator.secrets import redact
 from orchestrator.sending import NOTE
@@ -49,8 +48,6 @@ from orchestrator.tracking import flat, tracking_uri
 from orchestrator.transfer import check_sources
 from orchestrator.waiting import ActorLost
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""A disk or a quota is full."""
 BEGINNING = ("config.yaml", ENVIRONMENT, NOTE)
 """What is in a run's folder before anything is computed."""
 

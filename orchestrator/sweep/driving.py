@@ -19,12 +19,12 @@ from orchestrator.errors import Interrupted, RunFailed, Terminated, UserError
 from orchestrator.loading import config_name, dump_config, load_config
 from orchestrator.lock import InUse, locked
 from orchestrator.progress import Display
-from orchestrator.run_folder import make_run_folder, write_text
+from orchestrator.run_folder import NO_ROOM, make_run_folder, write_text
 from orchestrator.running import resolve
 from orchestrator.stopping import Stopping
 from orchestrator.sweep import reporting, tracking
 from orchestrator.sweep.board import SWEEP, Board, Row, read_sweep
-from orchestrator.sweep.earlier import CONFIG, Earlier, begun_before, forget_killed_start, forget_start
+from orchestrator.sweep.earlier import CONFIG, Earlier, begun_before, forget_killed_start, nothing_begun
 from orchestrator.sweep.paths import absolute, absolute_space
 from orchestrator.sweep.points import Point, in_words, known_points
 from orchestrator.sweep.space import Space, check_space, load_space
@@ -163,8 +163,8 @@ def _run(
                 if earlier is not None:
                     study = earlier.joined(study)
                 board = Board(study, display, rows, kept)
-                board.know(points)
                 with tracking.finished(study, board, display.said):
+                    board.know(points)
                     try:
                         run_trials(study, board, total, display)
                     except KeyboardInterrupt:
@@ -174,10 +174,21 @@ def _run(
                     reporting.show(study, board, display)
         except KeyboardInterrupt as error:
             how = Terminated if stopping.signal == signal.SIGTERM else Interrupted
-            if not (study.folder / SWEEP).exists():
-                forget_start(study.folder)
+            if nothing_begun(study.folder):
                 raise how("stopped while starting; nothing has been run") from error
             raise how(f"stopped; to go on: dfmf sweep --resume {study.folder}") from error
+        except UserError:
+            nothing_begun(study.folder)
+            raise
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            what = f"{error.filename or study.folder}: {error.strerror}"
+            if nothing_begun(study.folder):
+                raise UserError(f"{what}; nothing has been run") from error
+            raise RunFailed(
+                f"{what}; with room there again, to go on: dfmf sweep --resume {study.folder}"
+            ) from error
     if not board.has_results:
         raise RunFailed(
             f"no trial was finished; the reasons are in {study.folder / SWEEP}; to try again: "
@@ -196,12 +207,9 @@ def _placed(study: Study, config: RunConfig, concurrent: int | None, total: int)
 
 
 def _begun(study: Study, config: RunConfig, kept: Sequence[Row]) -> Study:
-    """The folder with what has to be known to go on; what is left of an earlier start goes."""
+    """The folder with what has to be known to go on; what is left of an earlier start goes. The run in MLflow
+    comes last: what fails here leaves none behind."""
     folder = study.folder
-    if study.parent is None:
-        study = dataclasses.replace(study, parent=tracking.start(study, config))
-    else:
-        tracking.resume(study)
     if not (folder / CONFIG).exists():
         write_text(folder / CONFIG, dump_config(absolute(config)))
     (folder / STOP).unlink(missing_ok=True)
@@ -210,6 +218,9 @@ def _begun(study: Study, config: RunConfig, kept: Sequence[Row]) -> Study:
         if error.name.removesuffix(ERROR) not in stay:
             error.unlink()
     shutil.rmtree(folder / "tune", ignore_errors=True)
+    if study.parent is None:
+        return dataclasses.replace(study, parent=tracking.start(study, config))
+    tracking.resume(study)
     return study
 
 

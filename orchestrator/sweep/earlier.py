@@ -86,6 +86,14 @@ def forget_start(folder: Path) -> None:
                 path.unlink()
 
 
+def nothing_begun(folder: Path) -> bool:
+    """Whether no trial has been planned; then `forget_start`."""
+    if (folder / SWEEP).exists():
+        return False
+    forget_start(folder)
+    return True
+
+
 def forget_killed_start(folder: Path) -> None:
     """`forget_start` of one that was killed.
 

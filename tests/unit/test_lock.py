@@ -1,5 +1,6 @@
 """One process at a time works on a folder; a lock goes with its owner, however that ends."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -94,3 +95,16 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         locked(tmp_path / "nowhere"),
     ):
         pass
+
+
+def test_a_disk_that_is_full_is_one_line_and_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with (
+        pytest.raises(UserError, match=rf"^{tmp_path}: cannot be written to \(No space left on device\)$"),
+        locked(tmp_path),
+    ):
+        raise AssertionError
+    assert not list(tmp_path.iterdir())
