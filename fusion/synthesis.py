@@ -1,5 +1,6 @@
 """Images from finished parties, to measure on where there are no labelled ones, or to keep."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -12,6 +13,9 @@ from fusion.networks import ImageSpec
 from fusion.seeding import random_stream
 
 HELD_OUT_IMAGES = 512
+LARGEST_AT_ONCE = 32
+"""Width of images of which all 512 go through a generator at once; of larger ones fewer do, but no fewer than
+32, since a generator may sample with their statistics."""
 BATCH = 256
 """Images that are synthesised together; part of what decides them where a generator samples with the
 statistics of the batch."""
@@ -35,7 +39,8 @@ def held_out_images(
             images = _bank(state, spec).sample(HELD_OUT_IMAGES, stream)
         else:
             noise = torch.randn(HELD_OUT_IMAGES, settings.generator.latent_dim, generator=stream)
-            images = _generator(state, spec, settings)(noise)
+            generator = _generator(state, spec, settings)
+            images = torch.cat([generator(some) for some in noise.chunk(_shares(spec.size))])
         found.append(_pixels(images))
     return torch.cat(found)
 
@@ -75,6 +80,11 @@ def check_maker(state: Mapping[str, Tensor], spec: ImageSpec, settings: FusionSe
         _bank(state, spec)
     else:
         _generator(state, spec, settings)
+
+
+def _shares(size: int) -> int:
+    """In how many equal shares the 512 images are synthesised."""
+    return min(HELD_OUT_IMAGES // 32, math.ceil((size / LARGEST_AT_ONCE) ** 2))
 
 
 def _generator(state: Mapping[str, Tensor], spec: ImageSpec, settings: FusionSettings) -> Generator:
