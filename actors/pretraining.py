@@ -34,9 +34,9 @@ class PretrainingWorker:
         return to_arrays({"network": classifier.network})["network"]
 
     @ray.method(concurrency_group="control")
-    def done(self) -> int:
-        """Epochs that are finished; answers while `train` runs."""
-        return self._epochs
+    def pulse(self) -> tuple[int, bool]:
+        """Epochs that are over; answers at any time. How long one may take is not for it to say."""
+        return self._epochs, False
 
     def _note(self, epoch: int) -> None:
         self._epochs = epoch + 1

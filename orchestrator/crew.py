@@ -18,8 +18,7 @@ from orchestrator.conversion import to_party_state
 from orchestrator.engines import Fused, Job, Observer
 from orchestrator.sections import EngineSettings
 from orchestrator.snapshot import Snapshot
-from orchestrator.tracking import first_line
-from orchestrator.waiting import POLL_SECONDS, ActorLost, Watch, get
+from orchestrator.waiting import POLL_SECONDS, Restarts, Watch, get, never_came, not_again
 
 STUDENT = "the student"
 NOTICE_SECONDS = 10.0
@@ -67,17 +66,11 @@ class Crew:
         self._settings = settings
         self._job = job
         self._say = observer.said
-        self._restarts: dict[str, int] = {}
+        self.restarts = Restarts(settings, observer.said)
         named = {self.name(members): handle for members, handle in groups.items()}
         if student is not None:
             named[STUDENT] = student
-        self._watch = Watch(
-            named,
-            start_seconds=max(settings.wait_seconds, settings.silent_seconds),
-            silent_seconds=settings.silent_seconds,
-            stuck_seconds=settings.stuck_seconds,
-            say=observer.said,
-        )
+        self._watch = Watch(named, settings, observer.said)
 
     def name(self, members: Members) -> str:
         """The parties of a group, for people."""
@@ -142,7 +135,7 @@ class Crew:
             ActorLost: it was restarted too often.
         """
         while True:
-            self.note_restart(self.name(members), why)
+            self.restarts.note(self.name(members), why)
             newest = snapshot or self._job.keeper.newest()
             try:
                 self._patiently(self.name(members), partial(self._begin, members, newest))
@@ -153,21 +146,6 @@ class Crew:
             where = f"iteration {party.iterations}" if party and party.iterations else "the warm-up"
             self._say(f"{self.name(members)}: restored from {where}, catching up")
             return self.sessions[members]
-
-    def note_restart(self, name: str, why: str) -> None:
-        """Count and say that an actor is started again.
-
-        Raises:
-            ActorLost: too often.
-        """
-        self._restarts[name] = self._restarts.get(name, 0) + 1
-        if self._restarts[name] > self._settings.restarts:
-            raise ActorLost(
-                f"{name} failed: {why}; it was restarted {self._settings.restarts} times (engine.restarts)"
-            )
-        self._say(
-            f"{name} failed: {why}; restart {self._restarts[name]} of at most {self._settings.restarts}"
-        )
 
     def lesson(self, snapshot: Snapshot) -> Lesson:
         """What a student is told that is to go on from `snapshot`."""
@@ -199,9 +177,7 @@ class Crew:
 
     def kill(self) -> None:
         """End all actors."""
-        for handle in (*self.groups.values(), self.student):
-            if handle is not None:
-                ray.kill(handle)
+        kill_all(self.groups, self.student)
 
     def _begin(self, members: Members, snapshot: Snapshot) -> Any:
         session = self.sessions[members] = next(self._numbers)
@@ -227,13 +203,17 @@ class Crew:
             except ActorUnavailableError as error:
                 now = time.monotonic()
                 if now - started > self._settings.wait_seconds:
-                    raise ActorLost(
-                        f"{name} could not be started again within {self._settings.wait_seconds:.0f} s "
-                        f"(engine.wait_seconds)"
-                    ) from error
+                    raise never_came(name, self._settings) from error
                 if now - notice > NOTICE_SECONDS:
                     notice = now
                     self._say(f"{name}: waiting for the cluster to have room to start it again")
                 time.sleep(POLL_SECONDS)
             except ActorDiedError as error:  # Ray starts an actor again as often as it must.
-                raise ActorLost(f"{name} cannot be started again: {first_line(error)}") from error
+                raise not_again(name, error) from error
+
+
+def kill_all(groups: Mapping[Members, Any], student: Any) -> None:
+    """End the parties' actors, and the student's if it has one."""
+    for handle in (*groups.values(), student):
+        if handle is not None:
+            ray.kill(handle)

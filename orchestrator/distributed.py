@@ -2,29 +2,27 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-import ray
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.feed import Members
 from actors.party import PartyActor
 from actors.pretraining import PretrainingActor
-from actors.process import to_tensors
 from actors.student import StudentActor
 from fusion.assembly import student_spec
 from fusion.pretraining import Recipe
 from orchestrator.cluster import cluster, placed
 from orchestrator.costs import count, faster_labelling
-from orchestrator.crew import STUDENT, Crew, GoBack, StudentLost
+from orchestrator.crew import STUDENT, Crew, GoBack, StudentLost, kill_all
 from orchestrator.engines import Advanced, Fused, Job, Lesson, Observer, Taught
 from orchestrator.group_phase import GroupPhase
 from orchestrator.main_phase import MainPhase
 from orchestrator.placement import Plan, Share
+from orchestrator.pretraining_phase import Begin, Teaching, pretrain_all
 from orchestrator.sections import EngineSettings
-from orchestrator.waiting import POLL_SECONDS, ActorLost, get
 from orchestrator.warm_up import WarmUp
 
 
@@ -44,30 +42,36 @@ class RayEngine:
         self._sessions = itertools.count(1)
 
     def pretrain(
-        self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced, taught: Taught
+        self,
+        lessons: Sequence[Lesson],
+        recipe: Recipe,
+        seed: int,
+        advanced: Advanced,
+        taught: Taught,
+        say: Callable[[str], None],
     ) -> None:
-        """Side by side, as many at once as there are bundles."""
-        shares = self._plan.placed
-        total = len(lessons) * recipe.epochs
-        for first in range(0, len(lessons), len(shares)):
-            batch = lessons[first : first + len(shares)]
-            workers = [
-                PretrainingActor.options(**self._options(bundle, share)).remote(
+        """Side by side, as many at once as there are bundles. What is lost is begun again.
+
+        Raises:
+            ActorLost: one failed, or was lost too often.
+        """
+        if self._kept is not None:  # They hold the bundles.
+            kill_all(*self._kept)
+            self._kept = None
+
+        def place(bundle: int, share: Share) -> Begin:
+            options = self._options(bundle, share)
+
+            def begin(lesson: Lesson) -> Teaching:
+                actor = PretrainingActor.options(**options, max_restarts=-1).remote(
                     share.device, self._settings.threads
                 )
-                for bundle, share in zip(range(len(batch)), shares, strict=False)
-            ]
-            calls = [
-                worker.train.remote(one.name, one.network, one.spec, one.train, recipe, seed)
-                for worker, one in zip(workers, batch, strict=True)
-            ]
-            waiting = dict(zip(calls, batch, strict=True))
-            while waiting:
-                over, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=POLL_SECONDS)
-                _hand_over({call: waiting.pop(call) for call in over}, taught)
-                if waiting:
-                    done = sum(get([worker.done.remote() for worker in workers]))
-                    advanced("pretraining", first * recipe.epochs + done, total)
+                return Teaching(actor, lesson, recipe, seed, self._settings, say)
+
+            return begin
+
+        places = [place(bundle, share) for bundle, share in enumerate(self._plan.placed)]
+        pretrain_all(lessons, recipe.epochs, places, advanced, taught)
 
     def fuse(self, job: Job, observer: Observer) -> Fused:
         """The parties and the student as actors, from `job.start` on. Those that are lost are restored.
@@ -112,7 +116,7 @@ class RayEngine:
             try:
                 return phase.run(start)
             except StudentLost as error:
-                crew.note_restart(STUDENT, str(error))
+                crew.restarts.note(STUDENT, str(error))
             except GoBack as reason:
                 observer.said(str(reason))
             start, again = job.keeper.newest(), True
@@ -149,24 +153,6 @@ class RayEngine:
                 self._group, placement_group_bundle_index=bundle
             ),
         }
-
-
-def _hand_over(over: Mapping[Any, Lesson], taught: Taught) -> None:
-    """Give away what is trained, also when one among it is lost.
-
-    Raises:
-        ActorLost: one is.
-    """
-    lost: ActorLost | None = None
-    for call, lesson in over.items():
-        try:
-            weights = to_tensors(get(call))
-        except ActorLost as error:
-            lost = error
-        else:
-            taught(lesson, weights)
-    if lost is not None:
-        raise lost
 
 
 @contextlib.contextmanager

@@ -104,7 +104,13 @@ class Engine(Protocol):
     """Where pretraining and fusion run."""
 
     def pretrain(
-        self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced, taught: Taught
+        self,
+        lessons: Sequence[Lesson],
+        recipe: Recipe,
+        seed: int,
+        advanced: Advanced,
+        taught: Taught,
+        say: Callable[[str], None],
     ) -> None:
         """Train each lesson's classifier."""
 

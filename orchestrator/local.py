@@ -1,6 +1,6 @@
 """The reference engine: `fusion.algorithm` in this process, without Ray."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -21,9 +21,16 @@ class LocalEngine:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def pretrain(
-        self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced, taught: Taught
+        self,
+        lessons: Sequence[Lesson],
+        recipe: Recipe,
+        seed: int,
+        advanced: Advanced,
+        taught: Taught,
+        say: Callable[[str], None],
     ) -> None:
         """One after the other."""
+        del say  # Nothing befalls this process that it could tell of.
         for index, lesson in enumerate(lessons):
             classifier = train_classifier(
                 lesson.network,

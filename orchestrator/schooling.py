@@ -42,7 +42,7 @@ def pretrained(
         if known:
             say(f"{len(known)} classifiers were pretrained before: {shared}")
         if missing:
-            engine.pretrain(missing, config.pretrain.recipe, config.seed, advanced, taught)
+            engine.pretrain(missing, config.pretrain.recipe, config.seed, advanced, taught, say)
     everyone = [trained[lesson.name] for lesson in todo]
     gold = everyone.pop() if everyone[-1].name == GOLD_STANDARD else None
     return everyone, gold

@@ -1,6 +1,7 @@
 """Waiting for actors, and what is said when one is lost."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from ray.exceptions import RayError, RayTaskError
 
 from actors.repairs import LOST
 from fusion.health import Diverged
+from orchestrator.sections import EngineSettings
+from orchestrator.tracking import first_line
 
 POLL_SECONDS = 0.5
 PULSE_SECONDS = 2.0
@@ -41,6 +44,36 @@ def get(calls: Any) -> Any:
         raise ActorLost(_describe(error)) from error
 
 
+class Restarts:
+    """How often each actor has been started again."""
+
+    def __init__(self, settings: EngineSettings, say: Callable[[str], None]) -> None:
+        self._most, self._say = settings.restarts, say
+        self._counts: Counter[str] = Counter()
+
+    def note(self, name: str, why: str) -> None:
+        """Count and say that an actor is started again.
+
+        Raises:
+            ActorLost: too often.
+        """
+        self._counts[name] += 1
+        if self._counts[name] > self._most:
+            raise ActorLost(f"{name} failed: {why}; it was restarted {self._most} times (engine.restarts)")
+        self._say(f"{name} failed: {why}; restart {self._counts[name]} of at most {self._most}")
+
+
+def not_again(name: str, error: Exception) -> ActorLost:
+    """Ray will not start an actor again."""
+    return ActorLost(f"{name} cannot be started again: {first_line(error)}")
+
+
+def never_came(name: str, settings: EngineSettings) -> ActorLost:
+    """A lost actor was waited for long enough."""
+    seconds = f"{settings.wait_seconds:.0f} s (engine.wait_seconds)"
+    return ActorLost(f"{name} could not be started again within {seconds}")
+
+
 class Watch:
     """Looks after actors that Ray takes for alive: one that does not answer, or is at work and gets nowhere,
     is killed, whereupon Ray starts it again.
@@ -49,22 +82,26 @@ class Watch:
     """
 
     def __init__(
-        self,
-        actors: Mapping[str, Any],
-        *,
-        start_seconds: float,
-        silent_seconds: float,
-        stuck_seconds: float,
-        say: Callable[[str], None],
+        self, actors: Mapping[str, Any], settings: EngineSettings, say: Callable[[str], None]
     ) -> None:
-        """How long a process may take to begin, to answer, and to get further."""
         self._actors = dict(actors)
-        self._start, self._silent, self._stuck = start_seconds, silent_seconds, stuck_seconds
+        self._start = max(settings.wait_seconds, settings.silent_seconds)
+        self._silent, self._stuck = settings.silent_seconds, settings.stuck_seconds
         self._say = say
         self._alive: set[str] = set()
         self._progress: dict[str, tuple[object, float]] = {}
         self._asked: dict[str, tuple[Any, float]] = {}
         self._next = time.monotonic()
+
+    def heard(self, name: str) -> Any:
+        """How far an actor said last that it was; None: nothing since it was started."""
+        return self._progress.get(name, (None, 0.0))[0]
+
+    def forget(self, name: str) -> None:
+        """An actor is lost, and is being started again."""
+        for known in (self._asked, self._progress):
+            known.pop(name, None)
+        self._alive.discard(name)
 
     def look(self) -> None:
         """To be called now and then; how often does not matter."""
@@ -84,8 +121,7 @@ class Watch:
         try:
             progress, busy = ray.get(call)
         except LOST:  # Whoever calls it notices.
-            self._alive.discard(name)
-            self._progress.pop(name, None)
+            self.forget(name)
             return
         self._alive.add(name)
         before, since = self._progress.get(name, (None, now))
@@ -96,9 +132,7 @@ class Watch:
 
     def _kill(self, name: str, how: str) -> None:
         self._say(f"{name} was {how}; it is killed and started again")
-        for known in (self._asked, self._progress):
-            known.pop(name, None)
-        self._alive.discard(name)
+        self.forget(name)
         ray.kill(self._actors[name], no_restart=False)
 
 

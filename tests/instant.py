@@ -27,7 +27,13 @@ class Instant:
         self._then = then
 
     def pretrain(
-        self, lessons: Sequence[Lesson], recipe: Recipe, seed: int, advanced: Advanced, taught: Taught
+        self,
+        lessons: Sequence[Lesson],
+        recipe: Recipe,
+        seed: int,
+        advanced: Advanced,
+        taught: Taught,
+        say: Callable[[str], None],
     ) -> None:
         """See `Engine`."""
         for index, lesson in enumerate(lessons):

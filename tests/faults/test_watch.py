@@ -5,6 +5,7 @@ import time
 import pytest
 import ray
 
+from orchestrator.sections import EngineSettings
 from orchestrator.waiting import PULSE_SECONDS, Watch
 
 pytestmark = pytest.mark.ray
@@ -34,7 +35,8 @@ def test_one_that_gets_nowhere_is_killed_and_one_that_moves_or_starts_slowly_is_
     actors = {"stuck": Clock.remote(False), "moving": Clock.remote(True), "late": Clock.remote(True, 6.0)}
     ray.get([actors["stuck"].age.remote(), actors["moving"].age.remote()])
     said: list[str] = []
-    watch = Watch(actors, start_seconds=60.0, silent_seconds=3.0, stuck_seconds=5.0, say=said.append)
+    settings = EngineSettings(wait_seconds=60.0, silent_seconds=3.0, stuck_seconds=5.0)
+    watch = Watch(actors, settings, said.append)
     deadline = time.monotonic() + 60
     while not said:
         assert time.monotonic() < deadline

@@ -42,5 +42,5 @@ def test_whoever_is_lost_all_begin_from_the_newest_snapshot_and_the_warm_up_is_t
     assert phase.starts == [todo.start] * 3
     assert [call.args for call in crew.begin_groups.call_args_list] == [(todo.start,)] * 3
     assert warm_ups == [False, True, True]
-    crew.note_restart.assert_called_once_with(STUDENT, "died")
+    crew.restarts.note.assert_called_once_with(STUDENT, "died")
     observer.said.assert_called_once_with("all go back")
