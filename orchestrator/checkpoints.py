@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.checkpoint_files import UNREADABLE, from_files, in_words, read_manifest, to_files
-from orchestrator.errors import RunFailed
+from orchestrator.errors import RunFailed, UserError
 from orchestrator.identity import check_identity
 from orchestrator.snapshot import FRESH, Snapshot, Spent
 from orchestrator.storage import Storage
@@ -44,13 +44,16 @@ class Checkpoints:
         """Write a new checkpoint, then delete the ones that are too many.
 
         Raises:
-            OSError: it could not be written; the ones before are untouched.
+            OSError: it could not be written, or another run writes there too; the ones before are untouched.
         """
         names = self._storage.folders()
+        if names and self._is_anothers(names[-1]):
+            raise OSError(f"another run has written {names[-1]} there")
         if self._spent is not None:
             snapshot = dataclasses.replace(snapshot, spent=self._spent())
         files = to_files(snapshot, self._identity, self._carry())
-        self._storage.write(f"checkpoint-{_number(names[-1]) + 1 if names else 1:08d}", files)
+        name = f"checkpoint-{_number(names[-1]) + 1 if names else 1:08d}"
+        self._storage.write(name, files)
         with contextlib.suppress(OSError):  # The next save tries it again.
             for name in names[: len(names) + 1 - self._keep]:
                 self._storage.remove(name)
@@ -59,7 +62,8 @@ class Checkpoints:
         """Delete them all: the run is over. What cannot be deleted is said."""
         try:
             for name in self._storage.folders():
-                self._storage.remove(name)
+                if not self._is_anothers(name):
+                    self._storage.remove(name)
             self._storage.tidy()
         except OSError as error:
             self._say(f"could not delete the checkpoints in {self.where}: {error.strerror or error}")
@@ -77,6 +81,15 @@ class Checkpoints:
             raise OutOfReach(
                 f"cannot read the checkpoints in {self.where}: {error.strerror or error}"
             ) from error
+
+    def _is_anothers(self, name: str) -> bool:
+        try:
+            check_identity(read_manifest(self._storage, name)["identity"], self._identity, name)
+        except UNREADABLE:
+            return False
+        except UserError:
+            return True
+        return False
 
     def _load(self) -> Snapshot:
         names = self._storage.folders()

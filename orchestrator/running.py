@@ -140,25 +140,21 @@ def _started(
     try:
         with stopping.installed(), locked(folder):
             check_cache(config.checkpoint.cache)
-            storage = storage_of_run(config.checkpoint.to, folder, resumed=resume is not None)
-            with display, around.engine(config, display.said) as engine:
+            resumed = resume is not None
+            with (
+                storage_of_run(config.checkpoint.to, folder, resumed=resumed) as storage,
+                display,
+                around.engine(config, display.said) as engine,
+            ):
                 if data is not None and test is not None and len(test) < len(data[1]):
                     display.said(
                         f"data: {len(data[1]) - len(test)} test images are of classes that no teacher knows"
                     )
                 stopping.install()  # Ray takes SIGTERM for itself.
                 shipper = (
-                    None
-                    if pretrain_only
-                    else _shipper(config, folder, resume is not None, display.said, around.tags)
+                    None if pretrain_only else _shipper(config, folder, resumed, display.said, around.tags)
                 )
-                inputs = Inputs(
-                    teachers=teachers,
-                    todo=todo,
-                    test=test,
-                    storage=storage,
-                    resumed=resume is not None,
-                )
+                inputs = Inputs(teachers=teachers, todo=todo, test=test, storage=storage, resumed=resumed)
                 yield Run(
                     config, folder, display, shipper, engine, started, inputs, stopping, around.reported
                 )

@@ -6,11 +6,13 @@ A checkpoint is a folder of files whose last one, the manifest, makes it complet
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from orchestrator.errors import UserError
+from orchestrator.lock import locked
 from orchestrator.secrets import check_whole
 
 MANIFEST = "MANIFEST.json"
@@ -44,6 +46,13 @@ class Storage(Protocol):
     def tidy(self) -> None:
         """Delete what a crash left half-written."""
 
+    def held(self) -> AbstractContextManager[None]:
+        """Within the block no other process has it, where that can be told.
+
+        Raises:
+            UserError: one has, or it cannot be written to.
+        """
+
 
 def open_storage(place: str) -> Storage:
     """The storage at `place`, a path or a URI; made when something is written.
@@ -56,6 +65,8 @@ def open_storage(place: str) -> Storage:
             return LocalStorage(Path(place).absolute())
         from pyarrow import fs
 
+        from orchestrator.remote_storage import RemoteStorage
+
         system, path = fs.FileSystem.from_uri(place)
         if isinstance(system, fs.LocalFileSystem):
             return LocalStorage(Path(path))
@@ -65,11 +76,13 @@ def open_storage(place: str) -> Storage:
         raise UserError(f"checkpoint.to: cannot write to {place}: {reason}") from error
 
 
-def storage_of_run(to: str | None, folder: Path, *, resumed: bool) -> Storage:
-    """For the checkpoints of the run in `folder`: there, or at `to`.
+@contextlib.contextmanager
+def storage_of_run(to: str | None, folder: Path, *, resumed: bool) -> Iterator[Storage]:
+    """For the checkpoints of the run in `folder`: there, or at `to`. Within the block no other run has it, if
+    it is a folder.
 
     Raises:
-        UserError: it cannot be read or written to, or holds those of another run.
+        UserError: it cannot be read or written to, another run is at work there, or it holds those of one.
     """
     check_whole(to or "", "checkpoint.to")
     storage = open_storage(to or str(folder / "checkpoints"))
@@ -79,9 +92,12 @@ def storage_of_run(to: str | None, folder: Path, *, resumed: bool) -> Storage:
         raise UserError(f"checkpoint.to: cannot read {storage.where}: {error.strerror or error}") from error
     if taken:
         raise UserError(f"checkpoint.to: {storage.where} holds the checkpoints of another run")
-    if to is not None:
+    if to is None:  # The run's own folder, which has a lock of its own.
+        yield storage
+        return
+    with storage.held():
         check_writable(storage)
-    return storage
+        yield storage
 
 
 def check_writable(storage: Storage) -> None:
@@ -163,65 +179,25 @@ class LocalStorage:
         """See `Storage`; also the folder itself, when it is empty."""
         for left in self._root.glob(".writing-*"):
             shutil.rmtree(left, ignore_errors=True)
+        self._remove_empty()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """See `Storage`."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._remove_empty)
+            try:
+                self._root.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(self._root))
+            except OSError as error:
+                raise UserError(f"checkpoint.to: cannot write to {self.where}: {error.strerror}") from error
+            except UserError as error:
+                raise UserError(f"checkpoint.to: {error}") from error
+            yield
+
+    def _remove_empty(self) -> None:
         with contextlib.suppress(OSError):
             self._root.rmdir()
-
-
-class RemoteStorage:
-    """An object store, which cannot rename: a folder counts once its manifest is there."""
-
-    def __init__(self, system: Any, path: str, where: str) -> None:
-        self.where = where
-        self._system = system
-        self._path = path.rstrip("/")
-
-    def folders(self) -> list[str]:
-        """See `Storage`."""
-        from pyarrow import fs
-
-        found = self._system.get_file_info(fs.FileSelector(self._path, recursive=True, allow_not_found=True))
-        parts = [one.path.strip("/").split("/") for one in found]
-        depth = len(self._path.strip("/").split("/")) + 2
-        return sorted(one[-2] for one in parts if one[-1] == MANIFEST and len(one) == depth)
-
-    def write(self, folder: str, files: Mapping[str, bytes]) -> None:
-        """See `Storage`."""
-        try:
-            self._system.create_dir(f"{self._path}/{folder}", recursive=True)
-            for name, data in files.items():
-                with self._system.open_output_stream(f"{self._path}/{folder}/{name}") as stream:
-                    stream.write(data)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                self.remove(folder)
-            raise
-
-    def size(self, folder: str, name: str) -> int:
-        """See `Storage`."""
-        size = self._system.get_file_info(f"{self._path}/{folder}/{name}").size
-        if size is None:
-            raise FileNotFoundError(2, "No such file", name)
-        return int(size)
-
-    def read(self, folder: str, name: str) -> bytes:
-        """See `Storage`."""
-        with self._system.open_input_stream(f"{self._path}/{folder}/{name}") as stream:
-            data: bytes = stream.read()
-        return data
-
-    def remove(self, folder: str) -> None:
-        """See `Storage`."""
-        with contextlib.suppress(FileNotFoundError):  # First what makes it count.
-            self._system.delete_file(f"{self._path}/{folder}/{MANIFEST}")
-        self._system.delete_dir(f"{self._path}/{folder}")
-
-    def set_aside(self, folder: str) -> None:
-        """See `Storage`."""
-        path = f"{self._path}/{folder}"
-        self._system.move(f"{path}/{MANIFEST}", f"{path}/damaged-{MANIFEST}")
-
-    def tidy(self) -> None:
-        """See `Storage`; nothing: what has no manifest is written over."""
 
 
 def _flush_folder(path: Path) -> None:

@@ -15,7 +15,9 @@ from orchestrator import storage
 from orchestrator.checkpoints import Checkpoints, OutOfReach
 from orchestrator.errors import UserError
 from orchestrator.recovering import is_storage
-from orchestrator.storage import MANIFEST, LocalStorage, RemoteStorage, Storage, open_storage
+from orchestrator.remote_storage import RemoteStorage
+from orchestrator.snapshot import FRESH
+from orchestrator.storage import MANIFEST, LocalStorage, Storage, open_storage, storage_of_run
 from tests.instant import instantly, small_run
 
 FILES = {"a.safetensors": b"a" * 1000, "b.safetensors": b"b", MANIFEST: b"{}"}
@@ -158,3 +160,34 @@ def test_places_are_opened_or_refused_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"^checkpoint\.to: cannot write to ") as error:
             open_storage(place)
         assert "\n" not in str(error.value)
+
+
+def test_a_folder_for_checkpoints_has_one_run_at_a_time(tmp_path: Path) -> None:
+    place = tmp_path / "kept"
+    writing = place / ".writing-checkpoint-00000001-1"
+    with storage_of_run(str(place), tmp_path / "one", resumed=False):
+        writing.mkdir()
+        with pytest.raises(
+            UserError, match=rf"^checkpoint\.to: {place} is in use by process {os.getpid()} on "
+        ):
+            instantly(small_run(tmp_path, name="two", checkpoint={"to": str(place)}))
+        assert writing.exists(), "what the other writes is left alone"
+        writing.rmdir()
+    assert not list(tmp_path.iterdir())
+
+
+@each_storage
+def test_what_another_run_wrote_in_the_same_place_is_neither_followed_nor_deleted(
+    make: Callable[[Path], Storage], tmp_path: Path
+) -> None:
+    place = make(tmp_path)
+    theirs, ours = (Checkpoints(place, 1, {"seed": seed}, print) for seed in (0, 1))
+    theirs.save(FRESH)
+    with pytest.raises(OSError, match=r"^another run has written checkpoint-00000001 there$"):
+        ours.save(FRESH)
+    ours.clear()
+    assert place.folders() == ["checkpoint-00000001"]
+    theirs.save(FRESH)
+    assert place.folders() == ["checkpoint-00000002"]
+    theirs.clear()
+    assert place.folders() == []
