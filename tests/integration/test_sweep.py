@@ -111,7 +111,8 @@ def test_a_sweep_whose_driver_is_killed_goes_on_and_runs_nothing_twice(tmp_path:
 
 
 def test_ctrl_c_keeps_what_trials_have(tmp_path: Path) -> None:
-    files(tmp_path, engine={"mode": "local"}, schedule={**tiny_run()["schedule"], "epochs": 200})  # type: ignore[dict-item]
+    schedule = {**tiny_run()["schedule"], "epochs": 200}  # type: ignore[dict-item]
+    files(tmp_path, engine={"mode": "local"}, schedule=schedule, tracking={"enabled": False})
     driver = sweep(tmp_path)
     driver.wait_until(lambda: any(one["epoch"] > 0 for one in rows(tmp_path).values()))
     code, _, errors = driver.end(signal.SIGINT)

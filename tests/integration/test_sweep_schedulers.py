@@ -11,10 +11,12 @@ from tests.tiny import tiny_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
+OFF = {"enabled": False}
+
 
 def test_asha_stops_poor_trials_early(tmp_path: Path) -> None:
     space = {"parameters": {"optimisation.student_lr": {"grid": [0.05, 0.03, 1e-7, 1e-8]}}, "seeds": 1}
-    files(tmp_path, space, schedule={**tiny_run()["schedule"], "epochs": 8})  # type: ignore[dict-item]
+    files(tmp_path, space, schedule={**tiny_run()["schedule"], "epochs": 8}, tracking=OFF)  # type: ignore[dict-item]
     driver = sweep(tmp_path, "--scheduler", "asha")
     code, _, errors = driver.end(seconds=900)
     assert code == 0, errors
@@ -26,7 +28,7 @@ def test_asha_stops_poor_trials_early(tmp_path: Path) -> None:
 
 def test_optuna_draws_points_and_gives_each_to_all_seeds_also_after_a_kill(tmp_path: Path) -> None:
     space = {"parameters": {"method.alpha": {"grid": [0.1], "range": [0.01, 1], "scale": "log"}}, "seeds": 2}
-    files(tmp_path, space)
+    files(tmp_path, space, tracking=OFF)
     driver = sweep(tmp_path, "--search", "optuna", "--samples", "2")
     driver.wait_until(lambda: any(one["status"] == "finished" for one in rows(tmp_path).values()))
     driver.end(signal.SIGKILL)
