@@ -65,6 +65,13 @@ class GroupPhase:
         }
         place = str((self._job.folder / "train").absolute())
         running = train.remote(task, workers, share.bundle, place, "student")
+        try:
+            return self._learnt(hub, running)
+        except LOST:
+            ray.cancel(running, force=True)  # It holds what the next one needs.
+            raise
+
+    def _learnt(self, hub: Any, running: Any) -> Fused:
         finished = False
         while not finished:
             finished = self._crew.over(running)
