@@ -14,6 +14,8 @@ from fusion.generator import GeneratorSettings
 from fusion.method import Inverting
 from fusion.methods import Dfmf
 from fusion.networks import NETWORKS
+from fusion.networks.foreign import exists
+from fusion.networks.names import is_plain_foreign
 from fusion.pretraining import Recipe
 from fusion.schedule import Optimisation, Schedule
 from orchestrator.chosen_method import ChosenMethod
@@ -22,8 +24,10 @@ from orchestrator.teacher_source import TeacherSource
 
 
 def _known_network(name: str) -> str:
-    if name not in NETWORKS:
-        raise ValueError(f"unknown network (known: {', '.join(NETWORKS)})")
+    if name not in NETWORKS and not is_plain_foreign(name):
+        raise ValueError(f"unknown network (known: {', '.join(NETWORKS)}, torchvision:NAME, timm:NAME)")
+    if name not in NETWORKS and not exists(name):
+        raise ValueError(f"{name.partition(':')[0]} has no such classifier")
     return name
 
 
@@ -33,7 +37,7 @@ class Pretraining(Section):
     parties: int = Field(2, ge=1)
     """K: the number of teachers."""
     networks: tuple[str, ...] = Field(("resnet18",), min_length=1)
-    """Their architectures: one for all, or one for each."""
+    """Their architectures, named as the student's: one for all, or one for each."""
     split: Literal["balanced", "imbalanced", "dirichlet"] = "balanced"
     """How the training images are shared out."""
     r: float = Field(3.0, ge=1, allow_inf_nan=False)
@@ -96,7 +100,7 @@ class RunConfig(Section):
     seed: int = Field(0, ge=0, le=2**63 - 1)
     """Decides every random draw."""
     student: str = "resnet18"
-    """The student's network."""
+    """The student's network: one of ours, `torchvision:NAME` or `timm:NAME`, untrained."""
     assistant: Literal["teacher", "student"] = "teacher"
     """The architecture of the assistants: their teacher's, or the student's."""
     classes: tuple[str, ...] | None = None

@@ -15,6 +15,7 @@ from orchestrator.estimate import PROCESS_BYTES, estimate, measured_flops_per_se
 from orchestrator.label_spaces import check_classes
 from orchestrator.loading import dump_config
 from orchestrator.method_check import check_method
+from orchestrator.network_check import check_networks
 from orchestrator.placement import Plan, plan_actors
 from orchestrator.running import resolve
 from orchestrator.sections import EngineSettings
@@ -57,6 +58,7 @@ def subject(config: RunConfig) -> tuple[ImageSpec, list[str], list[str]]:
         assert data is not None
         cards = [one.card for one in lessons(config, data[0])[: config.num_parties]]
     space = check_classes(config, cards)
+    check_networks(config, cards)
     check_method(config, cards, space)
     check_sources(config)
     if data is not None:

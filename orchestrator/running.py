@@ -24,6 +24,7 @@ from orchestrator.label_spaces import check_classes
 from orchestrator.loading import config_name, load_config, overridden_config
 from orchestrator.lock import InUse, locked
 from orchestrator.method_check import check_method
+from orchestrator.network_check import check_networks
 from orchestrator.progress import Display
 from orchestrator.recording import STUDENT
 from orchestrator.recovering import is_storage, recovered
@@ -132,6 +133,7 @@ def _started(
     todo = lessons(config, data[0]) if teachers is None and data is not None else []
     cards: Sequence[TeacherCard] = teachers or [lesson.card for lesson in todo[: config.num_parties]]
     space = check_classes(config, cards)
+    check_networks(config, cards)
     check_method(config, cards, space)
     check_sources(config)
     test = check_data(cards, space, data[1]) if data is not None else None
