@@ -201,7 +201,13 @@ def _placed(study: Study, config: RunConfig, concurrent: int | None, total: int)
     has = ray.cluster_resources()
     grows = config.engine.cluster_address is not None
     count, plan, gpus = share_out(
-        config, concurrent, has.get("CPU", 0.0), has.get("GPU", 0.0), total, grows=grows
+        config,
+        concurrent,
+        has.get("CPU", 0.0),
+        has.get("GPU", 0.0),
+        total,
+        grows=grows,
+        together=study.scheduler == "pbt",
     )
     return dataclasses.replace(study, concurrent=count, plan=plan, gpus=gpus)
 

@@ -84,17 +84,30 @@ def rounded(value: Any) -> Any:
 
 
 def share_out(
-    config: RunConfig, concurrent: int | None, cpus: float, gpus: float, trials: int, *, grows: bool = False
+    config: RunConfig,
+    concurrent: int | None,
+    cpus: float,
+    gpus: float,
+    trials: int,
+    *,
+    grows: bool = False,
+    together: bool = False,
 ) -> tuple[int, Plan | None, float]:
     """How many trials run at once, and what each reserves: its actors, or the GPU share of its only process.
 
     A pure function of what the cluster has. Without a wish there are as many as have a CPU for each of their
-    processes, and, where there are GPUs, as many as there are GPUs.
+    processes, and, where there are GPUs, as many as there are GPUs; of trials that are compared all the time
+    (`together`) as many as fit, and the others take turns with them.
 
     Raises:
         UserError: more are wished for than the cluster has room for; or not even one fits, and the cluster is
-            none that grows.
+            none that grows; or some of those that are compared are to wait for the others' end.
     """
+    if together and concurrent is not None and concurrent < trials:
+        raise UserError(
+            f"--concurrent {concurrent}: the {trials} members of a population are compared all the time, so "
+            f"none waits for the others' end; leave it out"
+        )
     engine, most = config.engine, _most(config, cpus, gpus)
     if most < 1 and not grows:
         raise UserError(
@@ -107,7 +120,7 @@ def share_out(
             f"--concurrent {concurrent}: the cluster has {cpus:g} CPUs and {gpus:g} GPUs, at most {most} "
             f"trials at once fit ({_needs(config)})"
         )
-    count = min(concurrent or _usual(config, cpus, gpus, most), trials)
+    count = min(concurrent or (most if together else _usual(config, cpus, gpus, most)), trials)
     if engine.mode == "local":
         return count, None, int(100 * min(1.0, gpus / count)) / 100
     return count, plan_actors(config.num_parties, engine, max(cpus / count, MINIMUM), gpus / count), 0.0

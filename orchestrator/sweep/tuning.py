@@ -63,7 +63,9 @@ def _run(
                 metric=OBJECTIVE,
                 mode="max",
                 num_samples=samples,
-                max_concurrent_trials=study.concurrent if search is None else None,
+                # Tune begins what is beyond it only when another has ended; what limits a population is room,
+                # and its members take turns.
+                max_concurrent_trials=None if search or study.scheduler == "pbt" else study.concurrent,
                 search_alg=search,
                 scheduler=_scheduler(study),
                 reuse_actors=True,

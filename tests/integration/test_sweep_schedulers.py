@@ -46,17 +46,22 @@ def test_optuna_draws_points_and_gives_each_to_all_seeds_also_after_a_kill(tmp_p
 
 
 def test_members_of_a_population_go_on_from_each_others_state(tmp_path: Path) -> None:
+    """Also where they take turns: three members on two CPUs."""
+    learning_rates = [0.05, 1e-7, 1e-8]
     space = {
         "parameters": {
-            "optimisation.student_lr": {"grid": [0.05, 1e-7], "range": [1e-8, 0.1], "scale": "log"}
+            "optimisation.student_lr": {"grid": learning_rates, "range": [1e-9, 0.1], "scale": "log"}
         }
     }
-    files(tmp_path, space, schedule={**tiny_run()["schedule"], "epochs": 10})  # type: ignore[dict-item]
+    schedule = {**tiny_run()["schedule"], "epochs": 10}  # type: ignore[dict-item]
+    files(tmp_path, space, schedule=schedule)
     driver = sweep(tmp_path, "--scheduler", "pbt")
     code, _, errors = driver.end(seconds=900)
     assert code == 0, errors
     trials = rows(tmp_path)
-    assert set(trials) == {"member-0", "member-1"}
+    assert set(trials) == {"member-0", "member-1", "member-2"}
     assert {one["status"] for one in trials.values()} == {"finished"}
     logs = [(tmp_path / f"runs/sweep/trials/{name}.log").read_text() for name in trials]
-    assert any("going on from iteration" in log for log in logs)
+    assert all("going on from iteration" in log for log in logs), "all had to wait for others"
+    ended_with = [one["parameters"]["optimisation.student_lr"] for one in trials.values()]
+    assert max(learning_rates[1:]) < max(one for one in ended_with if one != 0.05)

@@ -38,6 +38,19 @@ def test_what_never_fits_is_not_waited_for_where_nothing_grows(
     assert count == 1
 
 
+@pytest.mark.parametrize(
+    ("mode", "cpus", "members", "at_once"), [("ray", 2, 2, 2), ("ray", 2, 6, 4), ("local", 2, 6, 2)]
+)
+def test_as_many_members_of_a_population_as_fit_run_at_once(
+    mode: str, cpus: float, members: int, at_once: int
+) -> None:
+    config = parse_config(tiny_run(engine={"mode": mode}), "run")
+    assert share_out(config, None, cpus, 0, trials=members, together=True)[0] == at_once
+    expected = f"--concurrent 1: the {members} members of a population are compared all the time"
+    with pytest.raises(UserError, match=f"^{expected}"):
+        share_out(config, 1, cpus, 0, trials=members, together=True)
+
+
 def test_a_cluster_with_an_address_may_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     def shared(**engine: object) -> bool:
         return parse_config(tiny_run(engine=engine), "run").engine.cluster_address is not None
