@@ -53,7 +53,7 @@ def test_members_of_a_population_go_on_from_each_others_state(tmp_path: Path) ->
             "optimisation.student_lr": {"grid": learning_rates, "range": [1e-9, 0.1], "scale": "log"}
         }
     }
-    schedule = {**tiny_run()["schedule"], "epochs": 10}  # type: ignore[dict-item]
+    schedule = {**tiny_run()["schedule"], "epochs": 4}  # type: ignore[dict-item]
     files(tmp_path, space, schedule=schedule)
     driver = sweep(tmp_path, "--scheduler", "pbt")
     code, _, errors = driver.end(seconds=900)
