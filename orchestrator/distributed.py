@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from ray.util.placement_group import PlacementGroup
@@ -13,11 +13,10 @@ from actors.party import PartyActor
 from actors.pretraining import PretrainingActor
 from actors.student import StudentActor
 from fusion.assembly import student_spec
-from fusion.pretraining import Recipe
 from orchestrator.cluster import cluster, placed
 from orchestrator.costs import count, faster_labelling
 from orchestrator.crew import STUDENT, Crew, GoBack, StudentLost, kill_all
-from orchestrator.engines import Advanced, Fused, Job, Lesson, Observer, Taught
+from orchestrator.engines import Course, Fused, Job, Lesson, Observer
 from orchestrator.group_phase import GroupPhase
 from orchestrator.main_phase import MainPhase
 from orchestrator.placement import Plan, Share
@@ -41,15 +40,7 @@ class RayEngine:
         self._kept: tuple[dict[Members, Any], Any] | None = None
         self._sessions = itertools.count(1)
 
-    def pretrain(
-        self,
-        lessons: Sequence[Lesson],
-        recipe: Recipe,
-        seed: int,
-        advanced: Advanced,
-        taught: Taught,
-        say: Callable[[str], None],
-    ) -> None:
+    def pretrain(self, course: Course) -> None:
         """Side by side, as many at once as there are bundles. What is lost is begun again.
 
         Raises:
@@ -66,12 +57,11 @@ class RayEngine:
                 actor = PretrainingActor.options(**options, max_restarts=-1).remote(
                     share.device, self._settings.threads
                 )
-                return Teaching(actor, lesson, recipe, seed, self._settings, say)
+                return Teaching(actor, lesson, course, self._settings)
 
             return begin
 
-        places = [place(bundle, share) for bundle, share in enumerate(self._plan.placed)]
-        pretrain_all(lessons, recipe.epochs, places, advanced, taught)
+        pretrain_all(course, [place(bundle, share) for bundle, share in enumerate(self._plan.placed)])
 
     def fuse(self, job: Job, observer: Observer) -> Fused:
         """The parties and the student as actors, from `job.start` on. Those that are lost are restored.

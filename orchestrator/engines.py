@@ -44,8 +44,22 @@ class Lesson:
         return TeacherCard(name=self.name, network=self.network, spec=self.spec)
 
 
-Taught: TypeAlias = Callable[[Lesson, Weights], None]
-"""Hears of each classifier as soon as it is trained."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Course:
+    """Classifiers to be pretrained, and who hears of it."""
+
+    lessons: Sequence[Lesson]
+    recipe: Recipe
+    seed: int
+    taught: Callable[[Lesson, Weights], None]
+    """Hears of each classifier as soon as it is trained."""
+    advanced: Advanced
+    said: Callable[[str], None]
+
+    @property
+    def epochs(self) -> int:
+        """Of all of them."""
+        return len(self.lessons) * self.recipe.epochs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,15 +117,7 @@ class Observer(Protocol):
 class Engine(Protocol):
     """Where pretraining and fusion run."""
 
-    def pretrain(
-        self,
-        lessons: Sequence[Lesson],
-        recipe: Recipe,
-        seed: int,
-        advanced: Advanced,
-        taught: Taught,
-        say: Callable[[str], None],
-    ) -> None:
+    def pretrain(self, course: Course) -> None:
         """Train each lesson's classifier."""
 
     def fuse(self, job: Job, observer: Observer) -> Fused:

@@ -1,15 +1,13 @@
 """The reference engine: `fusion.algorithm` in this process, without Ray."""
 
-from collections.abc import Callable, Sequence
-
 import torch
 
 from fusion.algorithm import fuse, warm_up
 from fusion.assembly import build_party, build_student, student_spec
 from fusion.epoch import EpochReport, epoch_report, party_metrics, to_uint8
 from fusion.health import check_epoch, check_iteration
-from fusion.pretraining import Recipe, train_classifier
-from orchestrator.engines import WARMUP_EPOCH, Advanced, Fused, Job, Lesson, Observer, Taught
+from fusion.pretraining import train_classifier
+from orchestrator.engines import WARMUP_EPOCH, Course, Fused, Job, Observer
 from orchestrator.snapshot import PartySnapshot, Snapshot
 
 
@@ -20,33 +18,25 @@ class LocalEngine:
         torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def pretrain(
-        self,
-        lessons: Sequence[Lesson],
-        recipe: Recipe,
-        seed: int,
-        advanced: Advanced,
-        taught: Taught,
-        say: Callable[[str], None],
-    ) -> None:
+    def pretrain(self, course: Course) -> None:
         """One after the other."""
-        del say  # Nothing befalls this process that it could tell of.
-        for index, lesson in enumerate(lessons):
+        recipe = course.recipe
+        for index, lesson in enumerate(course.lessons):
             classifier = train_classifier(
                 lesson.network,
                 lesson.spec,
                 lesson.train.images,
                 lesson.train.labels,
                 recipe,
-                seed=seed,
+                seed=course.seed,
                 name=lesson.name,
                 device=self._device,
-                observe=lambda epoch, index=index: advanced(  # type: ignore[misc]
-                    "pretraining", index * recipe.epochs + epoch + 1, len(lessons) * recipe.epochs
+                observe=lambda epoch, index=index: course.advanced(  # type: ignore[misc]
+                    "pretraining", index * recipe.epochs + epoch + 1, course.epochs
                 ),
             )
             weights = {name: tensor.cpu() for name, tensor in classifier.network.state_dict().items()}
-            taught(lesson, weights)
+            course.taught(lesson, weights)
 
     def fuse(self, job: Job, observer: Observer) -> Fused:
         """Algorithm 1, from `job.start` on.

@@ -9,23 +9,21 @@ from ray.exceptions import ActorDiedError, RayError
 
 from actors.process import to_tensors
 from actors.repairs import LOST, describe
-from fusion.pretraining import Recipe
-from orchestrator.engines import Advanced, Lesson, Taught, Weights
+from orchestrator.engines import Course, Lesson, Weights
 from orchestrator.sections import EngineSettings
 from orchestrator.waiting import POLL_SECONDS, ActorLost, Restarts, Watch, get, never_came, not_again
 
 Begin = Callable[[Lesson], "Teaching"]
 
 
-def pretrain_all(
-    lessons: Sequence[Lesson], epochs: int, places: Sequence[Begin], advanced: Advanced, taught: Taught
-) -> None:
-    """Give all lessons, of so many epochs each, as many at once as there are `places`. A place has the same
-    lessons whatever the others do, since its device has a part in how they round.
+def pretrain_all(course: Course, places: Sequence[Begin]) -> None:
+    """Give all lessons, as many at once as there are `places`. Which ones a place has does not
+    depend on how fast it is: its device decides how they round.
 
     Raises:
         ActorLost: one failed, or was lost too often; what else was over by then has been handed over.
     """
+    lessons, epochs = course.lessons, course.recipe.epochs
     left = [list(reversed(lessons[place :: len(places)])) for place in range(len(places))]
     at_work: dict[int, Teaching] = {}
     try:
@@ -37,10 +35,10 @@ def pretrain_all(
                 return
             calls = [one.call for one in at_work.values()]
             ray.wait(calls, num_returns=len(calls), timeout=POLL_SECONDS)
-            _hand_over(at_work, taught)
+            _hand_over(at_work, course)
             waiting_for = sum(map(len, left)) + len(at_work)
             done = (len(lessons) - waiting_for) * epochs + sum(one.epochs for one in at_work.values())
-            advanced("pretraining", done, len(lessons) * epochs)
+            course.advanced("pretraining", done, course.epochs)
     except Exception:
         for one in at_work.values():
             one.end()
@@ -51,22 +49,14 @@ class Teaching:
     """One lesson in an actor of its own. What it comes to depends on its seed alone, so beginning it again
     changes no bit."""
 
-    def __init__(
-        self,
-        actor: Any,
-        lesson: Lesson,
-        recipe: Recipe,
-        seed: int,
-        settings: EngineSettings,
-        say: Callable[[str], None],
-    ) -> None:
+    def __init__(self, actor: Any, lesson: Lesson, course: Course, settings: EngineSettings) -> None:
         """`actor` is a `PretrainingActor` that Ray starts again when it is lost."""
         self.lesson = lesson
-        self._actor, self._recipe, self._seed, self._settings = actor, recipe, seed, settings
+        self._actor, self._course, self._settings = actor, course, settings
         self._name = f"the pretraining of {lesson.name}"
-        self._restarts = Restarts(settings, say)
+        self._restarts = Restarts(settings, course.said)
         self._lost_at: float | None = None
-        self._watch = Watch({self._name: actor}, settings, say)
+        self._watch = Watch({self._name: actor}, settings, course.said)
         self.call = self._begun()
 
     @property
@@ -96,8 +86,10 @@ class Teaching:
         ray.kill(self._actor)
 
     def _begun(self) -> Any:
-        one = self.lesson
-        return self._actor.train.remote(one.name, one.network, one.spec, one.train, self._recipe, self._seed)
+        one, course = self.lesson, self._course
+        return self._actor.train.remote(
+            one.name, one.network, one.spec, one.train, course.recipe, course.seed
+        )
 
     def _begin_again(self, error: RayError) -> None:
         now = time.monotonic()
@@ -112,7 +104,7 @@ class Teaching:
         self.call = self._begun()
 
 
-def _hand_over(at_work: dict[int, Teaching], taught: Taught) -> None:
+def _hand_over(at_work: dict[int, Teaching], course: Course) -> None:
     """Give away what is trained, also when one among it is lost.
 
     Raises:
@@ -127,6 +119,6 @@ def _hand_over(at_work: dict[int, Teaching], taught: Taught) -> None:
             continue
         if weights is not None:
             at_work.pop(place).end()
-            taught(one.lesson, weights)
+            course.taught(one.lesson, weights)
     if lost is not None:
         raise lost

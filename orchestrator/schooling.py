@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fusion.teachers import Teacher
 from orchestrator.config import RunConfig
-from orchestrator.engines import Advanced, Engine, Lesson, Weights
+from orchestrator.engines import Advanced, Course, Engine, Lesson, Weights
 from orchestrator.run_folder import write_json
 from orchestrator.sharing import claimed, pretraining_key
 from orchestrator.teachers import CANARIES, GOLD_STANDARD, canaries_record, trained_already, write_teacher
@@ -42,7 +42,10 @@ def pretrained(
         if known:
             say(f"{len(known)} classifiers were pretrained before: {shared}")
         if missing:
-            engine.pretrain(missing, config.pretrain.recipe, config.seed, advanced, taught, say)
+            recipe, seed = config.pretrain.recipe, config.seed
+            engine.pretrain(
+                Course(lessons=missing, recipe=recipe, seed=seed, taught=taught, advanced=advanced, said=say)
+            )
     everyone = [trained[lesson.name] for lesson in todo]
     gold = everyone.pop() if everyone[-1].name == GOLD_STANDARD else None
     return everyone, gold

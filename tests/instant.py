@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,9 @@ import torch
 from rich.console import Console
 
 from fusion.assembly import build_party, build_student, student_spec
-from fusion.pretraining import Recipe
 from orchestrator import fuse
 from orchestrator.config import RunConfig
-from orchestrator.engines import Advanced, Fused, Job, Lesson, Observer, Taught
+from orchestrator.engines import Course, Fused, Job, Observer
 from orchestrator.run_parts import FusionResult
 from orchestrator.snapshot import Snapshot
 from orchestrator.surroundings import alone
@@ -26,18 +25,10 @@ class Instant:
     def __init__(self, then: Callable[[Job], None]) -> None:
         self._then = then
 
-    def pretrain(
-        self,
-        lessons: Sequence[Lesson],
-        recipe: Recipe,
-        seed: int,
-        advanced: Advanced,
-        taught: Taught,
-        say: Callable[[str], None],
-    ) -> None:
+    def pretrain(self, course: Course) -> None:
         """See `Engine`."""
-        for index, lesson in enumerate(lessons):
-            taught(lesson, teacher(index, lesson.network, lesson.spec).weights)
+        for index, lesson in enumerate(course.lessons):
+            course.taught(lesson, teacher(index, lesson.network, lesson.spec).weights)
 
     def fuse(self, job: Job, observer: Observer) -> Fused:
         """See `Engine`."""

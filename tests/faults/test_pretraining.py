@@ -10,7 +10,7 @@ from fusion.data.labelled import LabelledImages
 from fusion.pretraining import Recipe
 from orchestrator.cluster import placed
 from orchestrator.distributed import RayEngine
-from orchestrator.engines import Job, Lesson, Weights
+from orchestrator.engines import Course, Job, Lesson, Weights
 from orchestrator.local import LocalEngine
 from orchestrator.sections import EngineSettings
 from tests.tiny import SPEC, settings, teacher
@@ -42,14 +42,15 @@ def taught(
     recipe: Recipe = RECIPE,
 ) -> dict[str, Weights]:
     found: dict[str, Weights] = {}
-    engine.pretrain(
-        todo or lessons(),
-        recipe,
-        0,
-        observer.advanced,
-        lambda lesson, weights: found.update({lesson.name: weights}),
-        observer.said,
+    course = Course(
+        lessons=todo or lessons(),
+        recipe=recipe,
+        seed=0,
+        taught=lambda lesson, weights: found.update({lesson.name: weights}),
+        advanced=observer.advanced,
+        said=observer.said,
     )
+    engine.pretrain(course)
     return found
 
 

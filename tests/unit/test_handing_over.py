@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
+from fusion.pretraining import Recipe
 from orchestrator import pretraining_phase
-from orchestrator.engines import Lesson, Weights
+from orchestrator.engines import Course, Lesson, Weights
 from orchestrator.pretraining_phase import Teaching, pretrain_all
 from orchestrator.sections import EngineSettings
 from orchestrator.waiting import ActorLost
@@ -58,14 +59,16 @@ def run(
 
         return begin
 
+    course = Course(
+        lessons=[lesson(name) for name in looks],
+        recipe=Recipe(epochs=3),
+        seed=0,
+        taught=lambda one, _: events.append(f"{one.name} taught"),
+        advanced=lambda _, done, total: progress.append((done, total)),
+        said=events.append,
+    )
     try:
-        pretrain_all(
-            [lesson(name) for name in looks],
-            3,
-            [place(number) for number in range(places)],
-            lambda _, done, total: progress.append((done, total)),
-            lambda one, _: events.append(f"{one.name} taught"),
-        )
+        pretrain_all(course, [place(number) for number in range(places)])
     except ActorLost as error:
         events.append(str(error))
     return events, begun, progress
@@ -122,8 +125,8 @@ def teaching(monkeypatch: pytest.MonkeyPatch, results: list[Any], **settings: An
     monkeypatch.setattr(pretraining_phase, "ray", fake)
     monkeypatch.setattr(pretraining_phase, "Watch", Watched)
     actor: Any = SimpleNamespace(train=SimpleNamespace(remote=lambda *_: object()))
-    recipe: Any = None
-    return Teaching(actor, lesson("a"), recipe, 0, EngineSettings(**settings), said.append), said
+    course: Any = SimpleNamespace(recipe=None, seed=0, said=said.append)
+    return Teaching(actor, lesson("a"), course, EngineSettings(**settings)), said
 
 
 def test_a_lesson_that_is_lost_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
