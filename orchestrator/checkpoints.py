@@ -52,8 +52,7 @@ class Checkpoints:
         if self._spent is not None:
             snapshot = dataclasses.replace(snapshot, spent=self._spent())
         files = to_files(snapshot, self._identity, self._carry())
-        name = f"checkpoint-{_number(names[-1]) + 1 if names else 1:08d}"
-        self._storage.write(name, files)
+        self._storage.write(f"checkpoint-{_number(names[-1]) + 1 if names else 1:08d}", files)
         with contextlib.suppress(OSError):  # The next save tries it again.
             for name in names[: len(names) + 1 - self._keep]:
                 self._storage.remove(name)

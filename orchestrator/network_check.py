@@ -13,7 +13,7 @@ def check_networks(config: RunConfig, teachers: Sequence[TeacherCard]) -> None:
     """Nothing, if the student, and the `teachers` that are to be pretrained, can be built.
 
     Raises:
-        UserError: one has a network that its library does not have, or that is not for such images.
+        UserError: one has a network that is not for such images.
     """
     named = [("student", config.student, student_spec(teachers, config.classes))]
     if config.teachers is None:

@@ -17,8 +17,8 @@ Begin = Callable[[Lesson], "Teaching"]
 
 
 def pretrain_all(course: Course, places: Sequence[Begin]) -> None:
-    """Give all lessons, as many at once as there are `places`. Which ones a place has does not
-    depend on how fast it is: its device decides how they round.
+    """Give all lessons, as many at once as there are `places`. Which ones a place has does not depend on how
+    fast it is: its device decides how they round.
 
     Raises:
         ActorLost: one failed, or was lost too often; what else was over by then has been handed over.
