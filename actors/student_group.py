@@ -46,8 +46,8 @@ class Posted(TypedDict):
     epochs: list[tuple[EpochReport, dict[str, Arrays]]]
     offer: Offer | None
     diverged: Diverged | None
-    final: dict[str, Arrays] | None
-    """The student's weights when it has learnt everything."""
+    final: tuple[StudentState, dict[str, Arrays]] | None
+    """The student when it has learnt everything, and its weights."""
 
 
 class Hub:
@@ -107,13 +107,17 @@ class Hub:
         """An epoch is over."""
         self._posted["epochs"].append((report, weights))
 
-    def finish(self, weights: dict[str, Arrays]) -> None:
+    def finish(self, state: StudentState, weights: dict[str, Arrays]) -> None:
         """The student has learnt everything."""
-        self._posted["final"] = weights
+        self._posted["final"] = state, weights
 
     def diverged(self, error: Diverged) -> None:
         """The numbers are no good."""
         self._posted["diverged"] = error
+
+    def pulse(self) -> tuple[int, bool]:
+        """See `PartyWorker`; it has no work of its own."""
+        return 0, False
 
     def read(self) -> Posted:
         """What there is that was not read yet."""
@@ -193,7 +197,7 @@ def learn(task: GroupLesson) -> None:
                 ray.get(hub.post.remote(report, to_arrays(student.modules())))
             _checkpoint(student, learning, rank)
     if rank == 0:
-        ray.get(hub.finish.remote(to_arrays(student.modules())))
+        ray.get(hub.finish.remote(student_state(student, learning), to_arrays(student.modules())))
 
 
 @ray.remote(num_cpus=0, max_retries=0)

@@ -54,7 +54,7 @@ class Checkpoints:
         files = to_files(snapshot, self._identity, self._carry())
         self._storage.write(f"checkpoint-{_number(names[-1]) + 1 if names else 1:08d}", files)
         with contextlib.suppress(OSError):  # The next save tries it again.
-            for name in names[: len(names) + 1 - self._keep]:
+            for name in names[: max(0, len(names) + 1 - self._keep)]:
                 self._storage.remove(name)
 
     def clear(self) -> None:

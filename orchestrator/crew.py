@@ -70,21 +70,29 @@ class Crew:
         named = {self.name(members): handle for members, handle in groups.items()}
         if student is not None:
             named[STUDENT] = student
-        self._watch = Watch(named, settings, observer.said)
+        self.watch = Watch(named, settings, observer.said)
 
     def name(self, members: Members) -> str:
         """The parties of a group, for people."""
         return " and ".join(self._job.names[index] for index in members)
+
+    @property
+    def newest_session(self) -> int:
+        """The last that began, in which nothing else did."""
+        return max(self.sessions.values())
 
     def wait(self, calls: Any, meanwhile: Callable[[], None] = lambda: None) -> Any:
         """The results; the watch goes on, and `meanwhile` is called while there are none.
 
         Raises:
             LOST: an actor is gone. ActorLost, Diverged: see `orchestrator.waiting.get`.
+            KeyboardInterrupt: the run is to stop.
         """
         pending = calls if isinstance(calls, list) else [calls]
+        self._stop_if_asked()
         while ray.wait(pending, num_returns=len(pending), timeout=POLL_SECONDS)[1]:
-            self._watch.look()
+            self._stop_if_asked()
+            self.watch.look()
             meanwhile()
         try:
             return ray.get(calls)
@@ -96,13 +104,16 @@ class Crew:
     def first(self, calls: list[Any]) -> list[Any]:
         """Those of `calls` that are over, as soon as one is."""
         while not ray.wait(calls, num_returns=1, timeout=POLL_SECONDS)[0]:
-            self._watch.look()
-        self._watch.look()
+            self._stop_if_asked()
+            self.watch.look()
+        self._stop_if_asked()
+        self.watch.look()
         return list(ray.wait(calls, num_returns=len(calls), timeout=0)[0])
 
     def over(self, call: Any) -> bool:
         """Whether there is a result, after a short wait."""
-        self._watch.look()
+        self._stop_if_asked()
+        self.watch.look()
         return bool(ray.wait([call], timeout=POLL_SECONDS)[0])
 
     def begin_groups(self, snapshot: Snapshot) -> None:
@@ -188,6 +199,11 @@ class Crew:
         return self.groups[members].begin.remote(
             session, teachers, number, self._job.settings, states, self._spec, self._settings.verify
         )
+
+    def _stop_if_asked(self) -> None:
+        """In a process that has others, such as a sweep's trial, it is not a signal that says so."""
+        if self._job.stopping.requested:
+            raise KeyboardInterrupt
 
     def _patiently(self, name: str, submit: Callable[[], Any]) -> Any:
         """The result of what `submit` asks of an actor that Ray is still starting again.

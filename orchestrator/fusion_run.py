@@ -15,12 +15,11 @@ from orchestrator.card import model_card
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.config import RunConfig
 from orchestrator.engines import Engine, Fused, Job
-from orchestrator.environment import ENVIRONMENT, environment, moved
+from orchestrator.environment import moved
 from orchestrator.errors import RunFailed
 from orchestrator.identity import run_identity
 from orchestrator.keeper import Keeper, keeper_for
 from orchestrator.label_spaces import describe_classes
-from orchestrator.loading import dump_config
 from orchestrator.progress import Display
 from orchestrator.recording import Recorder, Reported, teacher_hash
 from orchestrator.recovering import carried
@@ -188,14 +187,8 @@ class Run:
         return start.iterations // self.config.schedule.iterations_per_epoch
 
     def _begin(self) -> None:
-        if not self.inputs.resumed:
-            write_text(self.folder / "config.yaml", dump_config(self.config))
-            write_json(self.folder / ENVIRONMENT, environment())
-        else:
-            for change in moved(self.folder):
-                self.display.said(
-                    f"{change}: the result may not have the bits of a run that stayed where it was"
-                )
+        for change in moved(self.folder) if self.inputs.resumed else ():
+            self.display.said(f"{change}: the result may not have the bits of a run that stayed where it was")
         self.display.said(f"results go to {self.folder}")
 
     def _measure(self, teachers: list[Teacher], gold: Teacher | None) -> References:

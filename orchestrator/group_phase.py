@@ -1,5 +1,6 @@
 """The main phase on Ray with the student on several workers of Ray Train."""
 
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,10 @@ from orchestrator.placement import Plan
 from orchestrator.sections import EngineSettings
 from orchestrator.snapshot import Snapshot
 from orchestrator.waiting import get
+
+HUB = "the students' hub"
+FROZEN = "WorkerHealthCheckTimeoutError"
+"""Ray Train's name, which is not public, for a worker that does not answer."""
 
 
 class GroupPhase:
@@ -63,13 +68,20 @@ class GroupPhase:
             "lesson": lesson,
             "hub": hub,
         }
-        place = str((self._job.folder / "train").absolute())
-        running = train.remote(task, workers, share.bundle, place, "student")
+        place = (self._job.folder / "train").absolute()
+        # What one that was lost left, or is still writing, is of no use to the next, and could stop it.
+        shutil.rmtree(place, ignore_errors=True)
+        running = train.remote(
+            task, workers, share.bundle, str(place), f"student-{self._crew.newest_session}"
+        )
+        self._crew.watch.also(HUB, hub)
         try:
             return self._learnt(hub, running)
         except LOST:
             ray.cancel(running, force=True)  # It holds what the next one needs.
             raise
+        finally:
+            self._crew.watch.no_longer(HUB)
 
     def _learnt(self, hub: Any, running: Any) -> Fused:
         finished = False
@@ -84,8 +96,15 @@ class GroupPhase:
             if posted["diverged"] is not None:
                 raise posted["diverged"]
         self._end(running)
-        assert posted["final"] is not None
-        return self._crew.fused(posted["final"], self._schedule.iterations)
+        final = posted["final"]
+        assert final is not None
+        state, weights = final
+        parties = [
+            group.snapshot.remote(self._crew.sessions[members])
+            for members, group in self._crew.groups.items()
+        ]
+        self._keep({"student": state, "parties": dict(zip(self._crew.groups, parties, strict=True))})
+        return self._crew.fused(weights, self._schedule.iterations)
 
     def _record(self, report: EpochReport, weights: Any) -> None:
         """Tell of an epoch, unless workers that were lost later had told of it."""
@@ -114,4 +133,6 @@ class GroupPhase:
             for lost in (*reasons, error) if began else ():
                 if isinstance(lost, LOST) or isinstance(getattr(lost, "health_check_failure", None), LOST):
                     raise StudentLost(describe(lost)) from error
+                if type(lost).__name__ == FROZEN:
+                    raise StudentLost("did not answer") from error
             get(running)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.errors import UserError
-from orchestrator.run_folder import write_text
+from orchestrator.run_folder import write_bytes, write_text
 
 JOURNAL = "metrics.jsonl"
 TABLE = "metrics.parquet"
@@ -77,9 +77,9 @@ def write_table(folder: Path) -> None:
     ]
     numbers = [(name, pa.int64()) for name in ("epoch", "iteration", "timestamp_ms")]
     schema = pa.schema([*numbers, ("name", pa.string()), ("value", pa.float64())])
-    temporary = folder / f".{TABLE}"
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
-    temporary.replace(folder / TABLE)
+    table = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), table)
+    write_bytes(folder / TABLE, table.getvalue().to_pybytes())
     (folder / JOURNAL).unlink(missing_ok=True)
 
 

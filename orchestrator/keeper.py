@@ -37,7 +37,8 @@ class Keeper:
         self._say = say
         self._heard = heard
         self._limits = limits
-        self._in_memory = FRESH
+        self._unwritten = FRESH
+        """The newest, where there are no checkpoints or it could not be written."""
         self._writer = ThreadPoolExecutor(1, "checkpoints")
         self._writing: Future[None] | None = None
 
@@ -66,7 +67,7 @@ class Keeper:
                 )
                 return
         if self._checkpoints is None:
-            self._in_memory = snapshot
+            self._unwritten = snapshot
             return
         self.flush()
         self._writing = self._writer.submit(self._write, self._checkpoints, snapshot)
@@ -78,7 +79,9 @@ class Keeper:
             UserError, OutOfReach: as `Checkpoints.load`.
         """
         self.flush()
-        return self._checkpoints.load() if self._checkpoints is not None else self._in_memory
+        if self._checkpoints is None or self._unwritten is not FRESH:
+            return self._unwritten
+        return self._checkpoints.load()
 
     def flush(self) -> None:
         """Wait until everything is written."""
@@ -89,9 +92,11 @@ class Keeper:
     def _write(self, checkpoints: Checkpoints, snapshot: Snapshot) -> None:
         try:
             checkpoints.save(snapshot)
+            self._unwritten = FRESH
             if self._heard is not None:
                 self._heard(snapshot)
         except OSError as error:
+            self._unwritten = snapshot
             reason = error.strerror or str(error)
             self._say(
                 f"the checkpoint after {snapshot.iterations} iterations could not be written to "

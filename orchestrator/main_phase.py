@@ -10,7 +10,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from actors.party import PartyState
 from actors.process import to_tensors
 from actors.repairs import LOST, describe
-from actors.student import Status, StudentState
+from actors.student import Offer, Status, StudentState
 from fusion.epoch import EpochReport
 from fusion.health import Diverged
 from orchestrator.checkpoints import OutOfReach
@@ -30,6 +30,7 @@ class MainPhase:
         self._reported = job.start.iterations // self._schedule.iterations_per_epoch
         self._lockstep = job.settings.method.lag is not None
         self._status: Any = None
+        self._offer: Offer | None = None
 
     def run(self, start: Snapshot) -> Fused:
         """From `start` on, in which the parties' sessions have begun.
@@ -38,7 +39,7 @@ class MainPhase:
             StudentLost: it is gone.
             GoBack: a party was lost whose critic is the student.
         """
-        self._status = None
+        self._status = self._offer = None
         try:
             self._crew.begin_student(start)
             return self._run(start.iterations)
@@ -60,7 +61,7 @@ class MainPhase:
             report_call, weights = queue.pop(0)
             report = self._crew.wait(report_call, self._look)
             self._record(report, self._crew.wait(weights, self._look), (epoch + 1) * length)
-        self._look()
+            self._look()  # An epoch may be over before anybody had to wait for it.
         state = self._crew.wait(student.snapshot.remote())
         calls = {
             members: group.snapshot.remote(self._crew.sessions[members])
@@ -99,19 +100,20 @@ class MainPhase:
                 self._crew.wait(student.halt.remote())  # It is waiting for that party.
                 raise GoBack(f"all others go back with {self._crew.name(members)}: the student is its critic")
             self._crew.wait(student.mended.remote(members, session))
-        # A checkpoint must not be ahead of the journal.
-        offered = status["offered"]
-        if offered is not None and offered // self._schedule.iterations_per_epoch <= self._reported:
-            self._keep_offer()
+        if status["offered"] is not None:  # Unless it was started again since.
+            self._offer = self._crew.wait(student.offer.remote()) or self._offer
+        self._keep_offer()
 
     def _keep_offer(self) -> None:
-        offer = self._crew.wait(self._crew.student.offer.remote())
+        offer, length = self._offer, self._schedule.iterations_per_epoch
+        if offer is None or offer["student"]["iterations"] // length > self._reported:
+            return  # A checkpoint must not be ahead of the journal.
+        self._offer = None
         try:
-            parties = {
-                index: one for call in offer["parties"].values() for index, one in ray.get(call).items()
-            }
+            states = self._crew.wait(list(offer["parties"].values()))
         except LOST:
             return  # Its group was lost before its state was here; the next snapshot will have it.
+        parties = {index: one for of_group in states for index, one in of_group.items()}
         snapshot = to_snapshot(offer["student"], parties, self._job.settings.rewinds)
         self._job.keeper.keep(snapshot, self._job.names)
 

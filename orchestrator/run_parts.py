@@ -12,6 +12,7 @@ from fusion.teachers import Teacher
 from orchestrator.engines import Fused, Lesson
 from orchestrator.recording import Recorder
 from orchestrator.results import References, gap_closed
+from orchestrator.run_folder import write_bytes
 from orchestrator.snapshot import Snapshot, Spent
 from orchestrator.storage import Storage
 
@@ -65,10 +66,9 @@ def write_parties(fused: Fused, teachers: Sequence[Teacher], folder: Path) -> No
 
     for teacher, roles in zip(teachers, fused.parties, strict=True):
         target = folder / "parties" / teacher.name
-        target.mkdir(parents=True, exist_ok=True)
         for role, tensors in roles.items():
             data = save({name: one.contiguous().cpu() for name, one in tensors.items()})
-            (target / f"{role}.safetensors").write_bytes(data)
+            write_bytes(target / f"{role}.safetensors", data)
 
 
 def scores_of(references: References) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from orchestrator.network_check import check_networks
 from orchestrator.progress import Display
 from orchestrator.recording import STUDENT
 from orchestrator.recovering import is_storage, recovered
-from orchestrator.resuming import check_begun, own_config, own_folder
+from orchestrator.resuming import CONFIG, check_begun, own_config, own_folder, write_beginning
 from orchestrator.run_folder import NO_ROOM, details, finished_summary, make_run_folder, taken_back
 from orchestrator.run_parts import FusionResult, Inputs
 from orchestrator.secrets import redact
@@ -49,7 +49,7 @@ from orchestrator.tracking import flat, tracking_uri
 from orchestrator.transfer import check_sources
 from orchestrator.waiting import ActorLost
 
-BEGINNING = ("config.yaml", ENVIRONMENT, NOTE)
+BEGINNING = (CONFIG, ENVIRONMENT, NOTE)
 """What is in a run's folder before anything is computed."""
 
 
@@ -141,8 +141,10 @@ def _started(
     display, stopping = Display(console or terminal()), around.stopping
     try:
         with stopping.installed(), locked(folder):
-            check_cache(config.checkpoint.cache)
             resumed = resume is not None
+            if resumed and finished_summary(folder) is not None:
+                raise InUse(f"{folder}: another process has finished it meanwhile")
+            check_cache(config.checkpoint.cache)
             with (
                 storage_of_run(config.checkpoint.to, folder, resumed=resumed) as storage,
                 display,
@@ -153,6 +155,8 @@ def _started(
                         f"data: {len(data[1]) - len(test)} test images are of classes that no teacher knows"
                     )
                 stopping.install()  # Ray takes SIGTERM for itself.
+                if not resumed:
+                    write_beginning(folder, config)
                 shipper = (
                     None if pretrain_only else _shipper(config, folder, resumed, display.said, around.tags)
                 )
@@ -166,7 +170,7 @@ def _started(
         kept = f"its classifiers stay in {folder / 'teachers'}; once that is mended there, "
         raise RunFailed(f"{error}; {kept}{_go_on(command, folder)}") from error
     except OutOfReach as error:
-        raise RunFailed(f"{error}; when they can be read again, {_go_on(command, folder)}") from error
+        raise RunFailed(f"{error}; {_go_on(command, folder, 'when they can be read again, ')}") from error
     except ActorLost as error:
         raise RunFailed(f"{error}; {details(folder, error)}; {_go_on(command, folder)}") from error
     except OSError as error:
@@ -174,7 +178,7 @@ def _started(
             raise
         where = error.filename or folder
         raise RunFailed(
-            f"{where}: {error.strerror}; with room there again, {_go_on(command, folder)}"
+            f"{where}: {error.strerror}; {_go_on(command, folder, 'with room there again, ')}"
         ) from error
     except KeyboardInterrupt as error:
         how = Terminated if stopping.signal == signal.SIGTERM else Interrupted
@@ -208,12 +212,16 @@ def _configuration(run: str | Mapping[str, Any] | None, resume: Path | None) -> 
     return own_config(resume)
 
 
-def _go_on(command: str, folder: Path) -> str:
+def _go_on(command: str, folder: Path, once: str = "") -> str:
+    """What there is of a run that has ended early, and how to go on with it, `once` something is mended."""
+    if not (folder / CONFIG).exists():
+        taken_back(folder, BEGINNING)
+        return "nothing has been run"
     student = folder / STUDENT
     look = (
         f"the student of the last epoch is {student} (dfmf evaluate {folder}); " if student.exists() else ""
     )
-    return f"{look}to go on: {command} --resume {folder}"
+    return f"{look}{once}to go on: {command} --resume {folder}"
 
 
 def _shipper(

@@ -52,6 +52,7 @@ def submit(
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in their "
                 "environment"
             )
+    import aiohttp
     from ray.exceptions import RayError
     from ray.job_submission import JobStatus, JobSubmissionClient
 
@@ -79,11 +80,18 @@ def submit(
         async for lines in client.tail_job_logs(job):
             say(lines.rstrip("\n"))
 
+    look = f"ray job logs --address {address} --follow {job}"
     try:
         asyncio.run(tail())
+        info = client.get_job_info(job)
     except KeyboardInterrupt as error:
         raise Interrupted(f"no longer looking on; {job} runs on") from error
-    info = client.get_job_info(job)
+    except (OSError, RuntimeError, aiohttp.ClientError) as error:  # A tunnel that broke, say.
+        raise RunFailed(
+            f"--address: {address}: lost while looking on ({first_line(error)}); {job} may run on: {look}"
+        ) from error
+    if not info.status.is_terminal():
+        raise RunFailed(f"--address: {address}: lost while looking on; {job} runs on: {look}")
     if info.status != JobStatus.SUCCEEDED:
         code = f", exit code {info.driver_exit_code}" if info.driver_exit_code else ""
         raise RunFailed(f"{job}: {str(info.status).lower()}{code}")

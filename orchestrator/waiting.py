@@ -97,6 +97,16 @@ class Watch:
         """How far an actor said last that it was; None: nothing since it was started."""
         return self._progress.get(name, (None, 0.0))[0]
 
+    def also(self, name: str, actor: Any) -> None:
+        """Look after one more, or another under that name; what Ray does not start again is only killed."""
+        self.forget(name)
+        self._actors[name] = actor
+
+    def no_longer(self, name: str) -> None:
+        """An actor has ended as it should."""
+        self.forget(name)
+        self._actors.pop(name, None)
+
     def forget(self, name: str) -> None:
         """An actor is lost, and is being started again."""
         for known in (self._asked, self._progress):

@@ -47,11 +47,11 @@ class WarmUp:
         """
         try:
             self._run()
+            while not again and not self._report():
+                self._run()
         except KeyboardInterrupt:
             self._halt()
             raise
-        if not again:
-            self._report()
 
     def _run(self) -> None:
         while heads := {members: calls[0] for members, calls in self._calls.items() if calls}:
@@ -87,9 +87,7 @@ class WarmUp:
             metrics = self._crew.wait(call)
             states = self._crew.wait(snapshot) if snapshot is not None else None
         except LOST as error:
-            newest = self._job.keeper.newest()
-            self._crew.restore(members, describe(error), newest)
-            self._start_from(members, newest)
+            self._restore(members, error)
             return
         names = [self._job.names[index] for index in members]
         check_iteration(party_metrics(names, metrics), done - 1, self._job.limits)
@@ -99,6 +97,11 @@ class WarmUp:
         self._ask(members)
         if states is not None:
             self._keep(states)
+
+    def _restore(self, members: Members, error: Exception) -> None:
+        newest = self._job.keeper.newest()
+        self._crew.restore(members, describe(error), newest)
+        self._start_from(members, newest)
 
     def _keep(self, states: Mapping[int, PartyState]) -> None:
         self._snapshots |= to_party_snapshots(states, self._metrics)
@@ -126,17 +129,27 @@ class WarmUp:
     def _note(self, members: Members, metrics: Sequence[dict[str, float]]) -> None:
         self._metrics |= {index: one for index, one in zip(members, metrics, strict=True) if one}
 
-    def _report(self) -> None:
+    def _report(self) -> bool:
+        """Tell of it, and whether that was done: a group that was lost meanwhile has to catch up first."""
         names, groups = self._job.names, self._crew.groups
-        calls = [group.sample.remote(self._crew.sessions[members]) for members, group in groups.items()]
-        samples = [one for of_group in self._crew.wait(calls) for one in of_group]
-        order = [index for members in groups for index in members]
+        calls = {
+            members: group.sample.remote(self._crew.sessions[members]) for members, group in groups.items()
+        }
+        samples: dict[str, Any] = {}
+        for members, call in calls.items():
+            try:
+                found = self._crew.wait(call)
+            except LOST as error:
+                self._restore(members, error)
+                return False
+            samples |= {names[index]: one for index, one in zip(members, found, strict=True)}
         metrics = [self._metrics.get(index, {}) for index in range(len(names))]
         self._observer.epoch(
             EpochReport(
                 epoch=WARMUP_EPOCH,
                 metrics=party_metrics(names, metrics),
                 accuracy=None,
-                samples={names[index]: one for index, one in zip(order, samples, strict=True)},
+                samples=samples,
             )
         )
+        return True

@@ -97,12 +97,14 @@ def test_a_snapshot_comes_back_bit_by_bit(tmp_path: Path) -> None:
             assert_equal(kept.load(), one)
 
 
-def test_the_newest_are_kept_and_numbers_go_up(tmp_path: Path) -> None:
-    kept = opened(tmp_path / "c", keep=3)
-    for iterations in range(1, 6):
+@pytest.mark.parametrize("keep", [1, 2, 4, 6, 9])
+def test_the_newest_are_kept_and_numbers_go_up(keep: int, tmp_path: Path) -> None:
+    kept = opened(tmp_path / "c", keep=keep)
+    for iterations in range(1, 7):
         kept.save(snapshot(iterations))
         assert kept.load().iterations == iterations
-    assert names(tmp_path / "c") == [f"checkpoint-{number:08d}" for number in (3, 4, 5)]
+    newest = range(max(1, 7 - keep), 7)
+    assert names(tmp_path / "c") == [f"checkpoint-{number:08d}" for number in newest]
     kept.clear()
     assert not (tmp_path / "c").exists()
 
@@ -248,8 +250,9 @@ if sys.argv[2:]:
 keeper = Keeper(Checkpoints(open_storage(sys.argv[1]), 2, {}, print), say=print)
 for iterations, size in ((1, 10), (2, 10**6), (3, 20)):
     keeper.keep(Snapshot(iterations=iterations, student={"weight": torch.ones(size)}), [])
-    print(iterations, keeper.newest().iterations, sorted(one.name for one in
-    keeper._checkpoints._storage._root.iterdir()))
+    newest, written = keeper.newest(), keeper._checkpoints
+    print(iterations, newest.iterations, written.load().iterations,
+          sorted(one.name for one in written._storage._root.iterdir()))
 """
 
 
@@ -268,12 +271,12 @@ def test_a_disk_that_is_full_is_one_line_and_the_one_before_stays(tmp_path: Path
     assert (done.stderr, done.stdout.splitlines()) == (
         "",
         [
-            f"1 1 ['{first}']",
+            f"1 1 1 ['{first}']",
             f"the checkpoint after 2 iterations could not be written to {tmp_path}/c: No space left on "
             "device; "
             "the run goes on, and the one before is untouched",
-            f"2 1 ['{first}']",
-            f"3 3 ['{first}', '{second}']",
+            f"2 2 1 ['{first}']",
+            f"3 3 3 ['{first}', '{second}']",
         ],
     )
 
@@ -296,3 +299,22 @@ def test_what_is_not_finite_is_not_kept() -> None:
     huge = Snapshot(iterations=1, student={"w": torch.full((9,), 3e38), "n": torch.tensor(3)})
     keeper.keep(huge, [])
     assert keeper.newest() is huge
+
+
+def test_what_could_not_be_written_is_still_the_newest_to_go_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    keeper, parties = (
+        Keeper(opened(tmp_path / "c"), say=said.append),
+        [f"party-{index}" for index in range(12)],
+    )
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr(LocalStorage, "write", lambda *_: (_ for _ in ()).throw(full))
+        keeper.keep(snapshot(3), parties)
+        assert keeper.newest().iterations == 3
+    assert "No space left on device" in said[0]
+    keeper.keep(snapshot(5), parties)
+    assert keeper.newest().iterations == 5
+    assert names(tmp_path / "c") == ["checkpoint-00000001"]

@@ -4,16 +4,18 @@ import errno
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from orchestrator import RunFailed, shipping
+from orchestrator import Interrupted, RunFailed, UserError, running, shipping
+from orchestrator.config import RunConfig
 from orchestrator.recording import Recorder
 from orchestrator.run_folder import finished_summary, write_json
 from orchestrator.sending import Note, write_note
 from orchestrator.storage import LocalStorage
-from tests.instant import instantly, small_run
+from tests.instant import instantly, small_run, stop
 
 
 def test_a_disk_that_is_full_at_the_end_leaves_a_run_that_can_be_gone_on_with(
@@ -68,3 +70,25 @@ def test_what_a_run_came_to_is_read_from_its_summary(
     assert shipping.lacking(tmp_path)
     assert shipping.sync(tmp_path) == f"http://host has everything of {tmp_path}; 0 epochs were sent"
     assert (shipped[0].status, shipped[0].done) == ("FINISHED", False)
+
+
+def test_a_run_that_another_process_finishes_meanwhile_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at its summary and the lock, data and teachers are read, which takes a while."""
+    with pytest.raises(Interrupted):
+        instantly(small_run(tmp_path), then=stop)
+    folder, read_data = tmp_path / "one", running.read_data
+    written: list[bytes] = []
+
+    def finish(config: RunConfig) -> Any:
+        monkeypatch.setattr(running, "read_data", read_data)
+        instantly(None, resume=folder)
+        written.append((folder / "student.safetensors").read_bytes())
+        return read_data(config)
+
+    monkeypatch.setattr(running, "read_data", finish)
+    with pytest.raises(UserError, match=r"one: another process has finished it meanwhile$"):
+        instantly(None, resume=folder, then=stop)
+    assert [(folder / "student.safetensors").read_bytes()] == written
+    assert finished_summary(folder) is not None

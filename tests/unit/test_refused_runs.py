@@ -1,13 +1,16 @@
 """Runs that end before they have begun, or while their storage is away: what is left, and what is said."""
 
+import contextlib
+import dataclasses
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from orchestrator import run_folder
+from orchestrator import Interrupted, fuse, run_folder, running
 from orchestrator.auditing import audit
 from orchestrator.engines import Job
 from orchestrator.errors import RunFailed, UserError
@@ -16,8 +19,9 @@ from orchestrator.exporting import export
 from orchestrator.running import pretrain
 from orchestrator.sharing import check_cache
 from orchestrator.storage import LocalStorage, check_writable
+from orchestrator.surroundings import alone
 from orchestrator.waiting import ActorLost
-from tests.instant import instantly, small_run
+from tests.instant import instantly, small_run, stop
 from tests.unit.test_storage import in_memory
 
 
@@ -121,3 +125,55 @@ def test_an_actor_that_is_lost_on_a_full_disk_is_one_line_all_the_same(
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (KeyboardInterrupt(), "^stopped; nothing has been run$"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; nothing has been run$"),
+    ],
+)
+def test_a_run_that_ends_before_its_engine_is_there_leaves_nothing(
+    problem: BaseException, said: str, tmp_path: Path
+) -> None:
+    """A cluster that has to grow first may be waited for long."""
+
+    @contextlib.contextmanager
+    def engine(_config: object, _say: object) -> Iterator[Any]:
+        raise problem
+        yield
+
+    around = dataclasses.replace(alone(), engine=engine)
+    with pytest.raises((Interrupted, RunFailed), match=said):
+        fuse(small_run(tmp_path), console=Console(quiet=True), surroundings=around)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_there_to_be_gone_on_with_before_mlflow_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "_shipper", stopped)
+    with pytest.raises(Interrupted, match=r"^stopped; to go on: dfmf fuse --resume "):
+        begin(nothing, tmp_path)
+    monkeypatch.undo()
+    assert instantly(None, resume=tmp_path / "runs" / "one").summary["status"] == "finished"
+
+
+def test_a_run_does_not_begin_anew_because_its_checkpoints_are_sought_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        begin(stop, tmp_path)
+    folder, elsewhere = tmp_path / "runs" / "one", tmp_path / "elsewhere"
+    override = f"checkpoint.to={elsewhere}"
+    with pytest.raises(UserError) as caught:
+        instantly(None, override, resume=folder)
+    assert str(caught.value) == (
+        f"checkpoint.to: {elsewhere} holds no checkpoint; this run's are in {folder / 'checkpoints'}: leave "
+        "it as it was, or copy them"
+    )
+    assert not elsewhere.exists()
+    (folder / "checkpoints").rename(elsewhere)
+    assert instantly(None, override, resume=folder).summary["iterations"] == 10

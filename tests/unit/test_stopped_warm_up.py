@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from actors.party import PartyWorker
+from actors.party import PartyWorker, Stale
 from fusion.assembly import student_spec
 from fusion.party import Party
 from orchestrator import warm_up
@@ -154,3 +154,34 @@ def test_a_group_that_does_not_answer_in_time_stays_as_it_was(monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         phase.run(again=False)
     assert todo.keeper.newest().parties.keys() == {1}
+
+
+def test_a_party_that_is_lost_while_others_warm_up_catches_up_before_it_is_told_of() -> None:
+    """Nothing was asked of it in between, so nobody has noticed."""
+    todo, observer, workers = job(), Mock(), list[PartyWorker]()
+    groups = ((0,), (1,))
+    crew = crew_of(groups, FRESH, workers)
+    lost: list[Any] = []
+
+    def sample(session: int) -> Any:
+        if not lost:
+            lost.append(session)
+            raise Stale
+        return workers[0].sample(session)
+
+    def restore(members: Any, _why: str, newest: Snapshot) -> None:
+        state = {0: to_party_state(newest.parties[0])}
+        workers[0].begin(2, {0: TEACHERS[0]}, len(TEACHERS), SETTINGS, state, student_spec(TEACHERS))
+        crew.sessions[members] = 2
+
+    def wait(calls: Any) -> Any:
+        return calls() if callable(calls) else got(calls)
+
+    crew.groups[(0,)].sample = SimpleNamespace(remote=lambda session: lambda: Call(sample(session)).value)
+    crew.restore, crew.wait = restore, wait
+    WarmUp(crew, todo, observer, FRESH).run(again=False)
+    assert lost == [1]
+    (told,) = (call.args[0] for call in observer.epoch.call_args_list)
+    assert told.metrics == undisturbed()[1]
+    assert told.samples.keys() == {todo.names[0], todo.names[1]}
+    assert_undisturbed(locally(job(todo.keeper.newest())))

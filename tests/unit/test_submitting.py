@@ -1,14 +1,16 @@
 import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 from ray.exceptions import AuthenticationError, RayError, RpcError
+from ray.job_submission import JobStatus
 
 from orchestrator import cluster, submitting
 from orchestrator import versions as versions_of
-from orchestrator.errors import UserError
+from orchestrator.errors import RunFailed, UserError
 from orchestrator.sections import EngineSettings
 from orchestrator.submitting import check_upload
 from orchestrator.versions import differences, versions
@@ -24,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def submit(folder: Path, *overrides: str) -> None:
+def submit(folder: Path, *overrides: str, follow: bool = False) -> None:
     submitting.submit(
         "run.yaml",
         list(overrides),
@@ -32,7 +34,7 @@ def submit(folder: Path, *overrides: str) -> None:
         address="127.0.0.1:1",
         working_dir=folder / "data",
         excludes=[],
-        follow=False,
+        follow=follow,
         say=print,
     )
 
@@ -121,6 +123,36 @@ def test_a_cluster_that_refuses_is_one_line(
         cluster.cluster(EngineSettings(address="127.0.0.1:1")),
     ):
         pass
+
+
+async def broken(_job: str) -> AsyncIterator[str]:
+    yield "epoch 1\n"
+    raise RuntimeError("WebSocket connection closed unexpectedly with close code 1006")
+
+
+async def closed(_job: str) -> AsyncIterator[str]:
+    yield "epoch 1\n"
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"), [(broken, r"\(.* 1006\); raysubmit_x may run on"), (closed, "; raysubmit_x runs on")]
+)
+def test_a_connection_that_is_lost_while_looking_on_does_not_end_the_job(
+    tail: Callable[[str], AsyncIterator[str]],
+    said: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    info = SimpleNamespace(status=JobStatus.RUNNING, driver_exit_code=None)
+    client = SimpleNamespace(
+        submit_job=lambda **_: "raysubmit_x", tail_job_logs=tail, get_job_info=lambda _: info
+    )
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", lambda _: client)
+    follow = "ray job logs --address 127.0.0.1:1 --follow raysubmit_x"
+    with pytest.raises(RunFailed, match=f"^--address: 127.0.0.1:1: lost while looking on ?{said}: {follow}$"):
+        submit(folder, follow=True)
+    assert "epoch 1" in capsys.readouterr().out
 
 
 def test_a_node_that_cannot_import_this_code_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
