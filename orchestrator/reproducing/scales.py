@@ -67,8 +67,8 @@ DOGS_DIFFER = (
     "CMI's images; here they are the newest 10,240"
 )
 CMI_NOTE = (
-    "CMI and CMI (w/GA) have an M, rates, weights and temperatures of their own, and M is a tenth of the "
-    "others' (docs/methods/cmi.md)"
+    "CMI and CMI (w/GA) have an M of 40, and rates, weights and temperatures of their own "
+    "(docs/methods/cmi.md), where no override names another"
 )
 HOW_TO_GET: Mapping[str, str] = {
     "fashion-mnist": "have its four files in data.root (data.root=FOLDER), such as those of Debian's package "
