@@ -206,9 +206,17 @@ class Contrasting(Inverting, Judged):
         0.5, "Weight of the cross-entropy to the classes that images are to show.", at_least=0
     )
     adv_weight: float = setting(0.5, "Weight of the adversarial loss.", at_least=0)
+    adv_tau: float | None = setting(
+        None, "Temperature of the adversarial loss; empty: that of the others, 'tau'.", above=0
+    )
     contrast_weight: float = setting(0.8, "Weight of the contrastive loss.", at_least=0)
     contrast_temperature: float = setting(0.1, "Temperature of the contrastive loss.", above=0)
     contrast_images: int = setting(
         4096, "Images of the bank, drawn anew for each update, that new ones are told apart from.", at_least=0
     )
     embedding_dim: int = setting(128, "Length of the embeddings that are compared.", at_least=1)
+
+    @property
+    def judging_tau(self) -> float:
+        """As `adv_tau` says."""
+        return self.adv_tau or self.tau

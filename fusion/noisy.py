@@ -72,9 +72,11 @@ def read_embeddings(path: str) -> Tensor:
         raise EmbeddingsError(f"{path}: not a NumPy file (.npy) of numbers") from error
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu" or found.ndim != 2:
         raise EmbeddingsError(f"{path}: must be one array of numbers, [classes, width]")
-    if found.shape[1] < 1 or not np.isfinite(found).all():
-        raise EmbeddingsError(f"{path}: vectors must have at least 1 number, all of them finite")
-    return torch.from_numpy(found.astype(np.float32))
+    with np.errstate(over="ignore"):  # What is too large becomes infinite.
+        vectors = found.astype(np.float32)
+    if vectors.shape[1] < 1 or not np.isfinite(vectors).all():
+        raise EmbeddingsError(f"{path}: vectors must have at least 1 number, all of them finite in float32")
+    return torch.from_numpy(vectors)
 
 
 class NoisyLayers(nn.Module):

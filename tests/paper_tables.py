@@ -7,11 +7,18 @@ import pytest
 from rich.console import Console
 
 from orchestrator import fuse
+from orchestrator.config import RunConfig
 from orchestrator.progress import Display
+from orchestrator.reproducing.layout import Line, Part
+from orchestrator.reproducing.overriding import keys_of, overridden
+from orchestrator.reproducing.scales import base_of
+from orchestrator.reproducing.tables import TABLES
 from orchestrator.sweep import driving
 from orchestrator.sweep.board import Board
 from orchestrator.sweep.points import Point
+from orchestrator.sweep.space import with_values
 from orchestrator.sweep.study import Study
+from orchestrator.sweep.wishes import prepared
 
 Runner = Callable[[Study, Board, int, Display], None]
 
@@ -44,3 +51,17 @@ def without_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(driving, "cluster", no_cluster)
     monkeypatch.setattr(driving, "_placed", lambda study, *_: study)
+
+
+def rows_of(table: str, part: Part, *overrides: str) -> list[Line]:
+    """With what the part has for them."""
+    config = base_of(part, overrides)
+    return [overridden(row, part, config, keys_of(overrides)) for row in TABLES[table].rows(config)]
+
+
+def made_of(table: str, part: Part, *overrides: str) -> dict[str, RunConfig]:
+    """The rows' configurations, in the table's first column."""
+    config = base_of(part, overrides)
+    column = TABLES[table].columns(config)[0]
+    rows = rows_of(table, part, *overrides)
+    return {row.key: with_values(prepared(config), {**row.values, **column.values}, row.key) for row in rows}

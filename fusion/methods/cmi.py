@@ -23,6 +23,6 @@ class Cmi(Contrasting, JudgedByStudent):
         return {
             **bn_distance(synthesis, weight=self.bn_weight),
             **labelled(synthesis, weight=self.label_weight),
-            **agreeing_adversary(synthesis, weight=self.adv_weight, tau=self.tau),
+            **agreeing_adversary(synthesis, weight=self.adv_weight, tau=self.judging_tau),
             **contrast(synthesis, weight=self.contrast_weight, temperature=self.contrast_temperature),
         }

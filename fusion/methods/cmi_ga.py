@@ -25,6 +25,6 @@ class CmiGa(Contrasting):
         return {
             **bn_distance(synthesis, weight=self.bn_weight),
             **labelled(synthesis, weight=self.label_weight),
-            **agreeing_adversary(synthesis, weight=self.adv_weight, tau=self.tau),
+            **agreeing_adversary(synthesis, weight=self.adv_weight, tau=self.judging_tau),
             **contrast(synthesis, weight=self.contrast_weight, temperature=self.contrast_temperature),
         }

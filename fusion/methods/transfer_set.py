@@ -5,7 +5,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from fusion.method import NAME
-from fusion.settings import setting
+from fusion.settings import SettingsError, setting
 from fusion.transferring import Transferring
 
 
@@ -33,6 +33,11 @@ class TransferSet(Transferring):
     balanced: bool = setting(
         True, "As many images of each class as of any other, by the teachers' predictions, or as they come."
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.sources:
+            raise SettingsError([("sources", "must name at least one", [])])
 
     @property
     def taken_from(self) -> tuple[str, ...]:

@@ -12,10 +12,12 @@ from rich.console import Console
 
 from orchestrator.config import RunConfig
 from orchestrator.errors import Interrupted, RunFailed, UserError, user_error
+from orchestrator.reproducing.checking import check_runs, check_same
 from orchestrator.reproducing.layout import Line, Part, Scale
 from orchestrator.reproducing.order import Order, check_keys
+from orchestrator.reproducing.overriding import check_reach, keys_of, overridden
 from orchestrator.reproducing.results import case_name
-from orchestrator.reproducing.scales import HOW_TO_GET, base_of
+from orchestrator.reproducing.scales import base_of
 from orchestrator.reproducing.study import PartStudy
 from orchestrator.reproducing.tables import TABLES, parts_of
 from orchestrator.reproducing.writing import csv, markdown
@@ -23,9 +25,7 @@ from orchestrator.run_folder import write_text
 from orchestrator.sweep import driving
 from orchestrator.sweep.earlier import begun_before
 from orchestrator.sweep.paths import absolute
-from orchestrator.sweep.space import check_space
-from orchestrator.sweep.wishes import CACHE, Wishes, prepared
-from orchestrator.teachers import read_data
+from orchestrator.sweep.wishes import CACHE, Wishes
 from orchestrator.terminal import terminal
 
 __all__ = ["TABLES", "Order", "Reproduced", "Scale", "reproduce"]
@@ -129,23 +129,26 @@ def _studies(order: Order) -> list[PartStudy]:
     check_keys("--columns", order.columns, (column.key for study in studies for column in study.columns))
     if not any(study.wanted for study in studies):
         raise user_error("--rows, --columns, --parts: the table has no cell there")
+    asked = [(row, one.config) for one in studies if one.wanted for row in order.some_rows(one.rows)]
+    check_reach(keys_of(order.overrides), asked)
     studies = [study for study in studies if study.wanted or study.shown_rows]
     for study in studies:
-        begun_before(study.config)
+        check_same(study, begun_before(study.config))
         if not study.is_over:
-            _check_data(study.config)
-            check_space(study.space, prepared(study.config), order.table)
+            check_runs(study, order.table)
     return studies
 
 
 def _study(order: Order, part: Part, config: RunConfig) -> PartStudy:
     table = TABLES[order.table]
-    rows, columns = table.rows(config), table.columns(config)
+    keys = keys_of(order.overrides)
+    rows = [overridden(row, part, config, keys) for row in table.rows(config)]
+    columns = table.columns(config)
     cells = {case_name(row, column): table.cell(row, column) for row in rows for column in columns}
     asked = order.parts is None or part.name in order.parts
     wanted = itertools.product(order.some_rows(rows), order.some_columns(columns)) if asked else ()
     return PartStudy(
-        part=dataclasses.replace(part, note=table.note(config)),
+        part=dataclasses.replace(part, note=part.note or table.note(config)),
         config=config,
         rows=rows,
         columns=columns,
@@ -167,12 +170,3 @@ def _placed(order: Order, part: Part) -> RunConfig:
             "checkpoint": config.checkpoint.model_copy(update={"cache": cache}),
         }
     )
-
-
-def _check_data(config: RunConfig) -> None:
-    """Raises UserError: the data is not there; with how to get it."""
-    assert config.data is not None
-    try:
-        read_data(config)
-    except UserError as error:
-        raise user_error(f"{error}; to get it: {HOW_TO_GET[config.data.source]}") from error

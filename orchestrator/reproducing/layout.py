@@ -37,6 +37,8 @@ class Part:
     published: Numbers
     distances: Numbers | None = None
     """Published distances of transfer sets; None: the table has none."""
+    rows: Mapping[str, Parameters] = dataclasses.field(default_factory=dict)
+    """By row: what its fusions have that those of the other rows have not."""
     differs: str = ""
     """What the paper has otherwise although it should be the same here."""
     note: str = ""

@@ -12,7 +12,18 @@ from fusion.augmentation import Augmentation
 from fusion.compute import Compute
 from fusion.epoch import EpochReport
 from fusion.generator import GeneratorSettings
-from fusion.methods import AdaptiveDeepInversion, CmiGa, Dafl, DeepInversion, Dfq, DfqNoAdv, Fast, Nayer, Zskt
+from fusion.methods import (
+    AdaptiveDeepInversion,
+    Cmi,
+    CmiGa,
+    Dafl,
+    DeepInversion,
+    Dfq,
+    DfqNoAdv,
+    Fast,
+    Nayer,
+    Zskt,
+)
 from fusion.networks import ImageSpec
 from fusion.schedule import Schedule
 from fusion.teachers import Teacher, TeacherCard
@@ -153,6 +164,14 @@ CASES: dict[str, tuple[Job, int]] = {
         job(
             [lively(0), lively(1)],
             method=CmiGa(inversion_steps=2, inversion_every=2, bank_images=20, beta=1.0),
+            schedule=dataclasses.replace(SHORT, warmup_epochs=0),
+        ),
+        2,
+    ),
+    "fresh generators judged by the student": (
+        job(
+            [lively(0), lively(1)],
+            method=Cmi(inversion_steps=2, inversion_every=2, bank_images=20, adv_tau=1.0),
             schedule=dataclasses.replace(SHORT, warmup_epochs=0),
         ),
         2,

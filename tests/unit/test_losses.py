@@ -153,6 +153,37 @@ def test_gaussian_nll_agrees_with_torch() -> None:
     torch.testing.assert_close(losses.gaussian_nll(prediction, target, variance), expected)
 
 
+def test_gaussian_nll_is_zero_for_a_perfect_prediction_of_variance_one_and_greater_for_any_error() -> None:
+    target = torch.randn(2, 3, 4, 4, generator=STREAM)
+    one = torch.ones(3)
+    assert losses.gaussian_nll(target, target, one) == 0
+    for error in (0.1, -0.1, 2.0):
+        wrong = target.clone()
+        wrong[1, 2, 3, 0] += error  # Of one number among 96.
+        expected = torch.tensor(0.5 * error**2 / target.numel())
+        torch.testing.assert_close(losses.gaussian_nll(wrong, target, one), expected)
+
+
+def test_gaussian_nll_is_least_where_the_variance_is_the_squared_error() -> None:
+    target, error = torch.randn(2, 3, 4, 4, generator=STREAM), 0.5
+    small, fitting, large = (
+        losses.gaussian_nll(target + error, target, torch.full((3,), variance))
+        for variance in (0.2, error**2, 0.3)
+    )
+    assert small > fitting < large
+    torch.testing.assert_close(fitting, torch.tensor(0.5 + math.log(error)))
+    sure, unsure = (losses.gaussian_nll(target, target, torch.full((3,), one)) for one in (0.5, 2.0))
+    assert sure < 0 < unsure
+
+
+def test_vid_without_an_error_is_half_the_log_of_the_variance_that_it_starts_from() -> None:
+    vid, features = Vid(3, 3), torch.randn(2, 3, 4, 4, generator=STREAM)
+    with torch.no_grad():
+        vid.regressor.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+    torch.testing.assert_close(vid(features, features), torch.tensor(0.5 * math.log(5.0)))
+    assert vid(features, features + 1) > vid(features, features)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_certain_teacher_of_a_hundred_classes_gives_finite_losses_and_gradients(dtype: torch.dtype) -> None:
     teacher = (1e4 * torch.eye(100)).to(dtype).requires_grad_()

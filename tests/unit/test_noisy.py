@@ -166,6 +166,7 @@ def test_a_checkpoint_knows_the_content_of_the_embeddings_and_not_where_they_lie
         (np.zeros((3, 5)), "3 vectors for 4 classes"),
         (np.zeros((4, 0)), "vectors must have at least 1 number, all of them finite"),
         (np.full((4, 2), np.nan), "vectors must have at least 1 number, all of them finite"),
+        (np.full((4, 2), 1e39), "vectors must have at least 1 number, all of them finite in float32"),
         (np.zeros(4), r"must be one array of numbers, \[classes, width\]"),
         (np.array(["a", "b"]), "must be one array of numbers"),
         (np.array([{}, None]), r"not a NumPy file \(.npy\) of numbers"),

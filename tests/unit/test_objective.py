@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fusion.losses import agreeing_adversarial
 from fusion.method import Critic
 from fusion.methods import (
     METHODS,
@@ -191,6 +192,14 @@ def test_an_adversary_gains_by_disagreement_and_nothing_by_agreement() -> None:
         agreeing = dataclasses.replace(SYNTHESIS, critic_logits=SYNTHESIS.teacher_logits)
         assert method.generator_objective(agreeing)["adv"].value == pytest.approx(0.0, abs=1e-6)
         assert method.generator_objective(SYNTHESIS)["adv"].value < -0.01
+
+
+def test_the_adversary_of_cmi_may_have_a_temperature_of_its_own() -> None:
+    assert SYNTHESIS.critic_logits is not None
+    for method in (Cmi(tau=20.0, adv_tau=1.5), CmiGa(tau=20.0, adv_tau=1.5)):
+        expected = agreeing_adversarial(SYNTHESIS.teacher_logits, SYNTHESIS.critic_logits, tau=1.5)
+        assert expected < -0.01
+        torch.testing.assert_close(method.generator_objective(SYNTHESIS)["adv"].value, expected)
 
 
 def test_a_competition_gains_by_disagreement_and_nothing_by_agreement() -> None:

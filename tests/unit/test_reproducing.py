@@ -11,17 +11,13 @@ import pytest
 from rich.console import Console
 
 from fusion.methods import METHODS
-from orchestrator import reproducing
 from orchestrator.config import RunConfig
 from orchestrator.environment import git_commit, processor
 from orchestrator.errors import Interrupted, UserError
-from orchestrator.reproducing import Order, Reproduced, reproduce
-from orchestrator.reproducing.published_dfmf import TABLE_2_CIFAR10, TABLE_2_CIFAR100
+from orchestrator.reproducing import Order, Reproduced, checking, reproduce
 from orchestrator.reproducing.scales import base_of
-from orchestrator.reproducing.tables import DFMF_TABLES, TABLES, all_methods, parts_of
+from orchestrator.reproducing.tables import all_methods, parts_of
 from orchestrator.sweep import driving
-from orchestrator.sweep.space import with_values
-from orchestrator.sweep.wishes import prepared
 from tests.paper_tables import stops_after, without_cluster
 from tests.tiny import SHORT_TABLE
 
@@ -195,7 +191,7 @@ def test_only_the_data_of_parts_that_are_asked_for_is_needed(
         asked_for.append(config.data.source)
         raise UserError("data: is not there")
 
-    monkeypatch.setattr(reproducing, "read_data", not_there)
+    monkeypatch.setattr(checking, "read_data", not_there)
     with pytest.raises(UserError, match=r"^data: is not there; to get it: .*cifar-100-python"):
         reproduce(order(tmp_path, scale="paper", parts=("cifar100",)), Console(quiet=True))
     assert asked_for == ["cifar100"]
@@ -209,110 +205,3 @@ def test_table_2_has_every_method_and_each_its_warm_up() -> None:
     warm_up, epochs = config.schedule.warmup_epochs, config.schedule.epochs
     expected = {"dfmf": warm_up, "dfq": warm_up, "dafl": warm_up, "zskt": 0, "dfq_no_adv": warm_up + epochs}
     assert expected.items() <= {key: values["schedule.warmup_epochs"] for key, values in rows.items()}.items()
-
-
-@pytest.mark.parametrize("table", DFMF_TABLES)
-@pytest.mark.parametrize("scale", ["digits", "fashion-mnist", "cifar", "paper"])
-def test_every_cell_of_dfmfs_tables_is_a_valid_configuration(table: str, scale: Any) -> None:
-    for part in parts_of(table, scale):
-        config = base_of(part, ())
-        rows, columns = TABLES[table].rows(config), TABLES[table].columns(config)
-        for row in rows:
-            for column in columns:
-                made = with_values(prepared(config), {**row.values, **column.values}, "cell")
-                assert made.pretrain is not None
-                assert made.pretrain.split == ("balanced" if column.key == "balanced" else "imbalanced")
-        measured = {row.key for row in rows} - {"gold_standard"}
-        printed = {row for row, _ in part.published}
-        assert printed & measured
-        assert {column for _, column in part.published} == {column.key for column in columns}
-
-
-def test_at_scale_paper_the_settings_are_the_papers() -> None:
-    """Section 4.1, as printed."""
-    for table, data in (
-        ("dfmf-2", ["cifar10", "cifar100"]),
-        ("dfmf-3", ["cifar100"]),
-        ("dfmf-s1", ["cifar10"]),
-    ):
-        parts = parts_of(table, "paper")
-        assert [base_of(part, ()).data.source for part in parts] == data  # type: ignore[union-attr]
-        assert not any(part.differs for part in parts)
-        for part in parts:
-            tree = prepared(base_of(part, ()))
-            assert tree["schedule"] == {
-                "warmup_epochs": 50,
-                "epochs": 200,
-                "iterations_per_epoch": 400,
-                "m_ga": 5,
-                "m_s": 10,
-                "batch_size": 256,
-                "teachers_per_batch": None,
-            }
-            assert tree["optimisation"] == {
-                "student_lr": 0.05,
-                "assistant_lr": 0.05,
-                "momentum": 0.9,
-                "generator_lr": 1e-3,
-                "generator_beta1": 0.5,
-                "weight_decay": 0.0,
-            }
-            method = tree["method"]
-            assert (method["alpha"], method["beta"], method["tau"]) == (0.1, 1.0, 3.0)
-            assert method["distill_scale"] == "one"
-            assert tree["weights"] == "uniform"
-            assert tree["pretrain"]["parties"] == 2
-            assert tree["pretrain"]["recipe"] == {
-                "epochs": 200,
-                "batch_size": 256,
-                "lr": 0.1,
-                "milestones": [80, 120],
-                "momentum": 0.9,
-                "weight_decay": 5e-4,
-                "crop_padding": 4,
-                "flip": 0.5,
-            }
-            augmentation = tree["augmentation"]
-            assert (augmentation["rotation"], augmentation["flip"]) == (10, 0.5)
-            networks = ["resnet18", "resnet34"] if table == "dfmf-3" else ["resnet18"]
-            student = "resnet50" if table == "dfmf-3" else "resnet18"
-            assert (tree["pretrain"]["networks"], tree["student"]) == (networks, student)
-    (cifar10, _) = parts_of("dfmf-2", "paper")
-    columns = [column.values for column in TABLES["dfmf-2"].columns(base_of(cifar10, ()))]
-    assert columns == [{"pretrain.split": "balanced"}, {"pretrain.split": "imbalanced", "pretrain.r": 3.0}]
-    rows = {row.key: row.values for row in all_methods(base_of(cifar10, ()))}
-    assert rows["dfq_no_adv"]["schedule.warmup_epochs"] == 250
-    made = with_values(prepared(base_of(cifar10, ())), rows["dfq"], "dfq")
-    assert made.method.distill_scale == "one"  # Of all methods, not of DFMF alone.
-
-
-def test_at_scale_paper_the_dogs_are_the_papers_but_for_what_is_said() -> None:
-    for part, parties in zip(parts_of("dfmf-4", "paper"), (2, 4), strict=True):
-        tree = prepared(base_of(part, ()))
-        recipe = tree["pretrain"]["recipe"]
-        assert tree["pretrain"]["parties"] == parties
-        assert tree["data"]["image_size"] == 224
-        assert (recipe["epochs"], recipe["batch_size"], recipe["lr"]) == (200, 64, 0.01)
-        assert recipe["milestones"] == [50, 100, 150]
-        assert tree["schedule"]["epochs"] == 200
-        assert "ImageNet" in part.differs
-        columns = TABLES["dfmf-4"].columns(base_of(part, ()))
-        assert [one.values.get("pretrain.r") for one in columns] == [None, 3.0, 10.0, 20.0]
-
-
-@pytest.mark.parametrize(
-    ("numbers", "column", "expected"),
-    [
-        (TABLE_2_CIFAR10, "balanced", 48),
-        (TABLE_2_CIFAR10, "r3", 68),
-        (TABLE_2_CIFAR100, "balanced", 33),
-        (TABLE_2_CIFAR100, "r3", 54),
-    ],
-)
-def test_published_numbers_close_the_gaps_that_docs_results_says(
-    numbers: Any, column: str, expected: int
-) -> None:
-    best = max(float(one) for one in numbers["teachers", column].split(" / "))
-    student = float(numbers["dfmf", column].split(" ± ")[0])
-    closed = 100 * (student - best) / (float(numbers["teacher_ensemble", column]) - best)
-    assert round(closed) == expected

@@ -21,12 +21,13 @@ from orchestrator.sweep.wishes import prepared
 from tests.paper_tables import stops_after, without_cluster
 from tests.tiny import SHORT_TABLE
 
-SHORT = (*SHORT_TABLE, "schedule.warmup_epochs=0", "method.inversion_steps=2")
+SHORT = (*SHORT_TABLE, "schedule.warmup_epochs=0")
 
 
 def order(folder: Path, table: str, *overrides: str, **changes: Any) -> Order:
     chosen = {"table": table, "seeds": 1, **changes}
-    return Order(overrides=(*SHORT, f"output={folder}", *overrides), **chosen)
+    steps = ("method.inversion_steps=2",) if table == "nayer-8" else ()  # Which nayer-6 varies itself.
+    return Order(overrides=(*SHORT, *steps, f"output={folder}", *overrides), **chosen)
 
 
 def lines(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
@@ -49,12 +50,22 @@ def test_every_cell_is_a_valid_configuration_of_one_teacher(table: str, scale: A
         assert {column for _, column in part.published} == {column.key for column in columns}
 
 
-@pytest.mark.parametrize(("override", "every"), [((), 20), (("method.inversion_every=7",), 7)])
-def test_both_rows_of_table_6_make_as_many_batches(override: tuple[str, ...], every: int) -> None:
+@pytest.mark.parametrize(
+    ("override", "every", "kept"),
+    [
+        ((), 20, 307_200),  # The supplement's 300 epochs of 2 batches of 512: nothing is thrown away.
+        (("method.inversion_every=7", "method.bank_images=600"), 7, 600),
+    ],
+)
+def test_both_rows_of_table_6_make_and_keep_as_many_batches(
+    override: tuple[str, ...], every: int, kept: int
+) -> None:
     config = base_of(parts_of("nayer-6", "paper")[0], override)
-    made = [with_values(prepared(config), row.values, "row") for row in TABLES["nayer-6"].rows(config)]
-    assert [one.method.name for one in made] == ["fast", "nayer"]
-    assert [one.method.inversion_every for one in made] == [every, every]
+    made: list[Any] = [
+        with_values(prepared(config), row.values, "row").method for row in TABLES["nayer-6"].rows(config)
+    ]
+    assert [one.name for one in made] == ["fast", "nayer"]
+    assert [(one.inversion_every, one.bank_images) for one in made] == [(every, kept)] * 2
 
 
 def test_at_scale_paper_the_settings_are_the_supplements_but_for_what_is_said() -> None:
@@ -77,6 +88,7 @@ def test_at_scale_paper_the_settings_are_the_supplements_but_for_what_is_said() 
         method: Any = config.method
         assert schedule.iterations_per_epoch / method.inversion_every == 2  # I.
         assert method.inversion_steps == steps[part.name]  # g.
+        assert method.bank_images == 300 * 2 * 512  # All that are ever made.
         assert (method.label_weight, method.bn_weight, method.adv_weight) == (0.5, 10, 1.33)
         assert (config.pretrain.networks, config.student) == (("wrn-40-2",), "wrn-16-2")
         assert "cosine" in part.differs
@@ -117,6 +129,16 @@ def test_embeddings_are_measured_where_there_are_any(tmp_path: Path, monkeypatch
     assert "names.npy" not in (runs / "nayer_one_hot_student_seed-0" / "config.yaml").read_text()
 
 
+def test_table_6_says_that_its_nayer_has_one_hot_vectors_unless_it_has_embeddings() -> None:
+    (part,) = parts_of("nayer-6", "paper")
+    note = TABLES["nayer-6"].note
+    assert "here it has one-hot vectors: a difference of 71.72 to 70.78" in note(base_of(part, ()))
+    assert (TABLE_8_CIFAR100["nayer_lte", "student"], TABLE_8_CIFAR100["nayer_one_hot", "student"]) == (
+        *("71.72", "70.78"),
+    )
+    assert note(base_of(part, ("method.embeddings=names.npy",))) == ""
+
+
 def test_embeddings_of_one_parts_classes_are_not_asked_of_the_other(tmp_path: Path) -> None:
     fitted = TABLES["nayer-8"].fitted
     for count, expected in ((10, ["cifar10"]), (100, ["cifar100"]), (7, ["cifar10", "cifar100"])):
@@ -136,7 +158,7 @@ def test_a_part_without_any_of_the_rows_is_left_out(tmp_path: Path, monkeypatch:
         asked.append(str(config.name))
         raise Interrupted("stopped")
 
-    monkeypatch.setattr(reproducing, "read_data", lambda _: None)
+    monkeypatch.setattr(reproducing, "check_runs", lambda *_: None)
     monkeypatch.setattr(driving, "run_space", refuse)
     np.save(tmp_path / "names.npy", np.zeros((100, 3)))
     override = f"method.embeddings={tmp_path / 'names.npy'}"

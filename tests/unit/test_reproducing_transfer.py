@@ -84,11 +84,30 @@ def test_a_base_is_filled_up_from_nothing_from_noise_and_from_each_other_source(
 
 
 def test_noise_and_each_source_are_balanced_alone() -> None:
-    made = {row: one.method for (row, _), one in cells("transfer-5", "paper").items()}
+    mine = "method.sources=[/images/svhn.parquet, /images/photos]"
+    made = {row: one.method for (row, _), one in cells("transfer-5", "paper", mine).items()}
     assert {row: one.sources for row, one in made.items()} == {
-        row: (SOURCES[row],) for row in ("noise", "svhn", "tiny-imagenet")
+        "noise": ("noise",),
+        "svhn": ("/images/svhn.parquet",),
+        "photos": ("/images/photos",),
     }
     assert all(one.balanced for one in made.values())
+
+
+def test_two_sources_of_the_papers_mixtures_are_filled_up_one_from_the_other_in_whatever_order() -> None:
+    svhn, tiny, clevr, air = "/i/SVHN", "/i/tiny-imagenet.parquet", "/i/clevr", "/i/Mid-Air"
+    sources = f"method.sources=[{tiny}, /i/photos, {air}, {svhn}, {clevr}]"
+    made = {row: one.method for (row, _), one in cells("transfer-5", "paper", sources).items()}
+    assert {row: one.sources for row, one in made.items()} == {
+        "noise": ("noise",),
+        "synthetic": (clevr, air),
+        "natural": (svhn, tiny),
+        "photos": ("/i/photos",),
+    }
+    assert all(one.balanced for one in made.values())
+    assert {row for row, _ in published_transfer.TABLE_5} < set(made)
+    found = cells("transfer-5", "paper", f"method.sources=[{clevr}, /i/natural]")
+    assert [row for row, _ in found] == ["noise", "clevr", "natural"]  # The last is somebody's own mixture.
 
 
 def test_at_scale_paper_it_is_alexnet_on_cifar10_and_the_rest_is_said() -> None:
@@ -140,9 +159,15 @@ def test_published_numbers_are_the_papers() -> None:
         ("transfer-5", "method.sources=[a/x, b/X.parquet]", "b/X.parquet: is called as "),
         ("transfer-5", "method.sources=[a/noise]", "is called as noise is"),
         ("transfer-5", "method.sources=[a/teachers]", "a/teachers: is called as the reference teachers is"),
+        (
+            "transfer-5",
+            "method.sources=[svhn, tiny-imagenet, natural]",
+            "natural: is called as the mixture of svhn and tiny-imagenet is; rename it",
+        ),
         ("transfer-4", "method.sources=[Nothing.parquet]", "is called as the column nothing is"),
         ("transfer-2", "method.sources=[a/...parquet]", "has a name without letters"),
-        ("transfer-2", "method.sources=[nowhere]", "nowhere: no such file or folder"),
+        ("transfer-2", "method.sources=[nowhere]", "nowhere: no such file or folder; to get such images: "),
+        ("transfer-2", "method.sources=[]", "method.sources: must name at least one"),
         ("transfer-2", "method.classes=2.5", "method.classes"),
     ],
 )

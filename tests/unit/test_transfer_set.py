@@ -186,6 +186,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(digits: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("sources", "method", "expected"),
     [
+        ([], {"sources": []}, "method.sources: must name at least one (got [])"),
         (["nowhere"], {}, "method.sources.0: nowhere: no such file or folder"),
         (["EMPTY"], {}, "no image in this folder"),
         (["DIGITS"], {"image_column": "img"}, "there is no column 'img' (there are image)"),
