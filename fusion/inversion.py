@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fusion.bank import ImageBank
-from fusion.generator import Generator, GeneratorSettings
+from fusion.generator import Generator, GeneratorSettings, build_generator
 from fusion.networks import ImageSpec
 from fusion.seeding import seeded_initialisation
 from fusion.synthesiser import Examine, Means, Minimise
@@ -35,7 +35,7 @@ class Smallest:
 def start_afresh(generator: Generator, settings: GeneratorSettings, spec: ImageSpec, seed: int) -> None:
     """Give the generator the weights of a new one."""
     with seeded_initialisation(seed, "restart"):
-        fresh = Generator(settings, spec)
+        fresh = build_generator(settings, spec)
     generator.load_state_dict(fresh.state_dict())
 
 

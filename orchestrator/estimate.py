@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion.evaluation import forward_flops
-from fusion.generator import Generator
+from fusion.generator import build_generator
 from fusion.method import Contrasting, Inverting
 from fusion.networks import ImageSpec, build_network
 from fusion.transferring import Transferring
@@ -44,7 +44,7 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
     method = config.method
     costs = count(settings, spec, teachers)
     image = (1, spec.channels, spec.size, spec.size)
-    generator, student = Generator(config.generator, spec), build_network(config.student, spec)
+    generator, student = build_generator(config.generator, spec), build_network(config.student, spec)
     party_bytes, teacher_parameters = 0.0, 0
     for name in teachers:
         teacher = build_network(name, spec)

@@ -141,6 +141,12 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
             "method.bank_images: must be at least schedule.batch_size, 128 (got 100)",
         ),
         (
+            "generator: {layout: nayer}\nschedule: {batch_size: 3}\nengine: {mode: local}",
+            "generator.layout: 'nayer' makes no single image with the statistics of the batch "
+            "(generator.sampling), which is what each of 2 parties has in a batch of 3",
+        ),
+        ("generator: {layout: dcgan}", "generator.layout: should be 'dfq' or 'nayer' (got 'dcgan')"),
+        (
             "method: {name: cmi, jitter: 1}\nengine: {mode: local}",
             "method.jitter: unknown key (known: name, beta, tau, distill_scale, critic_mode, ",
         ),

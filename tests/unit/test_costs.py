@@ -3,7 +3,7 @@
 import pytest
 
 from fusion.evaluation import forward_flops
-from fusion.generator import Generator
+from fusion.generator import build_generator
 from fusion.methods import AdaptiveDeepInversion, Cmi, Dafl, DeepInversion, Dfq, DfqNoAdv, Method
 from fusion.networks import build_network
 from orchestrator.costs import Seconds, count, faster_labelling, iteration_seconds, lanes
@@ -41,7 +41,7 @@ def test_the_counts_are_those_of_algorithm_1() -> None:
     chosen = settings()
     schedule, image = chosen.schedule, (1, SPEC.channels, SPEC.size, SPEC.size)
     costs = count(chosen, SPEC, ["resnet8-w8", "resnet20"])
-    g = forward_flops(Generator(chosen.generator, SPEC), (1, chosen.generator.latent_dim))
+    g = forward_flops(build_generator(chosen.generator, SPEC), (1, chosen.generator.latent_dim))
     s, t = (forward_flops(build_network(name, SPEC), image) for name in ("resnet8-w8", "resnet20"))
     union = schedule.m_s * 12
     assert costs.label_flops == (union * s, union * t)
@@ -58,7 +58,7 @@ def test_a_method_costs_what_it_updates() -> None:
     image = (1, SPEC.channels, SPEC.size, SPEC.size)
     s, t = (forward_flops(build_network(name, SPEC), image) for name in ("resnet8-w8", "resnet20"))
     schedule = settings().schedule
-    g = forward_flops(Generator(settings().generator, SPEC), (1, 8))
+    g = forward_flops(build_generator(settings().generator, SPEC), (1, 8))
     images = schedule.m_s * 6 * g
     expected: dict[Method, float] = {
         Dfq(): 12 * (3 * g + 2 * t + 2 * s) + images,
