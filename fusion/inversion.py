@@ -53,8 +53,12 @@ class Banked:
         self._batch_size, self._device = means.batch_size, means.device
 
     def sample(self, count: int, stream: torch.Generator) -> Tensor:
-        """Images of the bank, each at most once."""
-        return self.bank.sample(count, stream)
+        """Images of the bank: each at most once, if it holds so many, else all of them again and again."""
+        found = self.bank.sample(count, stream)
+        assert len(found) > 0
+        while len(found) < count:
+            found = torch.cat([found, self.bank.sample(count - len(found), stream)])
+        return found
 
     def preview(self, count: int, stream: torch.Generator) -> Tensor:
         """The same; black as long as there are none."""

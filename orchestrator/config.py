@@ -194,11 +194,15 @@ class RunConfig(Section):
             raise ValueError(
                 f"schedule.warmup_epochs: must be 0 for method {method.name!r}, without a warm-up"
             )
-        if isinstance(method, Inverting) and method.bank_images < self.schedule.batch_size:
-            raise ValueError(
-                f"method.bank_images: must be at least schedule.batch_size, {self.schedule.batch_size} (got "
-                f"{method.bank_images})"
-            )
+        if isinstance(method, Inverting):
+            for key, batch in (
+                ("schedule.batch_size", self.schedule.batch_size),
+                ("method.inversion_batch", method.inversion_batch),
+            ):
+                if method.bank_images < (batch or 0):
+                    raise ValueError(
+                        f"method.bank_images: must be at least {key}, {batch} (got {method.bank_images})"
+                    )
         if method.has_generator and not method.trains_generators and not warms_up:
             raise ValueError(
                 f"schedule.warmup_epochs: must be above 0 for method {method.name!r}, whose generators learn "

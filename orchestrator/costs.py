@@ -71,7 +71,9 @@ def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) ->
         a = _critic_flops(settings, t, s)
         warmup.append(schedule.warmup_steps * schedule.batch_size * (3.0 * g + 2 * t))
         made, drawn = g * method.has_generator, g * (method.images_from == "generator")
-        update = schedule.batch_size * (3.0 * made + 2 * method.teacher_passes * t + 2 * a)
+        update = method.images_at_once(schedule.batch_size) * (
+            3.0 * made + 2 * method.teacher_passes * t + 2 * a
+        )
         assistant = (
             schedule.m_ga * schedule.batch_size * (drawn + t + 3.0 * a) * (method.critic == "assistant")
         )

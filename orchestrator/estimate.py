@@ -50,6 +50,7 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
         teacher = build_network(name, spec)
         teacher_parameters += _parameters(teacher)
         state, kept = float(_parameters(teacher)), method.teacher_passes * _activations(teacher, image)
+        assistants = 0.0
         if method.has_generator:
             state += ADAM_COPIES * _parameters(generator)
             kept += _activations(generator, (1, config.generator.latent_dim))
@@ -63,7 +64,9 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
             critic = teacher if own and config.assistant == "teacher" else student
             state += (SGD_COPIES if own else 1) * _parameters(critic)
             kept += _activations(critic, image)
-        party_bytes = max(party_bytes, BYTES * (state + schedule.batch_size * kept))
+            assistants = schedule.batch_size * _activations(critic, image) * own
+        step = max(method.images_at_once(schedule.batch_size) * kept, assistants)
+        party_bytes = max(party_bytes, BYTES * (state + step))
     critics = (config.method.lag or 0) * _parameters(student)
     student_state = SGD_COPIES * _parameters(student) + critics + teacher_parameters
     union = schedule.share(parties) * parties
