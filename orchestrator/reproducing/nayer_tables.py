@@ -16,13 +16,14 @@ PAPER = (
     *("pretrain.networks=[wrn-40-2]", "student=wrn-16-2", "pretrain.recipe.batch_size=128"),
     *("schedule.epochs=300", "schedule.iterations_per_epoch=40", "schedule.batch_size=512"),
     *("optimisation.student_lr=0.1", "optimisation.generator_lr=0.004"),
-    *("generator.output=sigmoid", "generator.latent_dim=1000"),
+    *("generator.layout=nayer", "generator.latent_dim=1000", "method.inversion_batch=400"),
 )
-"""The supplement's Section A and its Table 3: 400 student updates and two batches of images an epoch."""
+"""The supplement's Section A, its Table 1 and its Table 3: 400 student updates and two batches of images an
+epoch."""
 DIFFERS = (
-    "the paper has teachers with a cosine learning rate, 400 images in a generator's batch and 20 epochs "
-    "that make images before the student learns, and FM has NAYER's generator with one more linear layer; "
-    "here it is steps in the learning rate, 512 images, no such epochs, and DFMF's generator for both"
+    "the paper has teachers with a cosine learning rate and 20 epochs that make images before the student "
+    "learns, and FM has NAYER's generator with one more linear layer; here it is steps in the learning rate, "
+    "no such epochs, and no such layer"
 )
 OTHERS: Mapping[str, int] = {"cifar10": 100, "cifar100": 10}
 """By part: how many classes the other one has."""
@@ -48,10 +49,13 @@ def _part(scale: Scale, data: str, source: str, numbers: Numbers, *more: str) ->
 
 
 def _equally_often(config: RunConfig) -> Sequence[Line]:
-    """Both make as many batches of images."""
+    """Both make as many batches of as many images."""
     method = config.method if isinstance(config.method, Nayer) else Nayer()
-    every = method.inversion_every
-    return [Line(name, {"method.name": name, "method.inversion_every": every}) for name in ("fast", "nayer")]
+    made = {
+        "method.inversion_every": method.inversion_every,
+        "method.inversion_batch": method.inversion_batch,
+    }
+    return [Line(name, {"method.name": name, **made}) for name in ("fast", "nayer")]
 
 
 def _embeddings(config: RunConfig) -> Sequence[Line]:

@@ -49,16 +49,23 @@ def test_every_cell_is_a_valid_configuration_of_one_teacher(table: str, scale: A
         assert {column for _, column in part.published} == {column.key for column in columns}
 
 
-@pytest.mark.parametrize(("override", "every"), [((), 20), (("method.inversion_every=7",), 7)])
-def test_both_rows_of_table_6_make_as_many_batches(override: tuple[str, ...], every: int) -> None:
+@pytest.mark.parametrize(
+    ("override", "every", "batch"),
+    [((), 20, 400), (("method.inversion_every=7",), 7, 400), (("method.inversion_batch=null",), 20, None)],
+)
+def test_both_rows_of_table_6_make_as_many_batches_of_as_many_images(
+    override: tuple[str, ...], every: int, batch: int | None
+) -> None:
     config = base_of(parts_of("nayer-6", "paper")[0], override)
     made = [with_values(prepared(config), row.values, "row") for row in TABLES["nayer-6"].rows(config)]
     assert [one.method.name for one in made] == ["fast", "nayer"]
-    assert [one.method.inversion_every for one in made] == [every, every]
+    methods: list[Any] = [one.method for one in made]
+    assert [(one.inversion_every, one.inversion_batch) for one in methods] == [(every, batch)] * 2
+    assert {one.generator.layout for one in made} == {"nayer"}
 
 
 def test_at_scale_paper_the_settings_are_the_supplements_but_for_what_is_said() -> None:
-    """Its Section A, and its Table 3."""
+    """Its Section A, and its Tables 1 and 3."""
     parts = [*parts_of("nayer-6", "paper"), *parts_of("nayer-8", "paper")]
     steps = {"cifar10": 30, "cifar100": 40}
     assert [part.name for part in parts] == ["cifar100", "cifar10", "cifar100"]
@@ -73,8 +80,10 @@ def test_at_scale_paper_the_settings_are_the_supplements_but_for_what_is_said() 
         assert (optimisation.student_lr, optimisation.momentum, optimisation.generator_lr) == (0.1, 0.9, 4e-3)
         assert (recipe.epochs, recipe.batch_size, recipe.lr) == (200, 128, 0.1)
         assert (recipe.momentum, recipe.weight_decay) == (0.9, 5e-4)
-        assert (config.generator.latent_dim, config.generator.output) == (1000, "sigmoid")
+        assert (config.generator.layout, config.generator.latent_dim) == ("nayer", 1000)
+        assert config.generator.output == "batchnorm"
         method: Any = config.method
+        assert method.inversion_batch == 400
         assert schedule.iterations_per_epoch / method.inversion_every == 2  # I.
         assert method.inversion_steps == steps[part.name]  # g.
         assert (method.label_weight, method.bn_weight, method.adv_weight) == (0.5, 10, 1.33)
