@@ -112,7 +112,7 @@ def build_party(
         known = student.classes
     means = Means(
         generator=settings.generator,
-        batch_size=settings.schedule.batch_size,
+        batch_size=settings.method.images_at_once(settings.schedule.batch_size),
         num_parties=num_parties,
         optimisation=settings.tamed_optimisation(),
         taming=settings.taming,

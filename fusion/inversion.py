@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from fusion.bank import ImageBank
-from fusion.generator import Generator, GeneratorSettings
+from fusion.generator import Generator, GeneratorSettings, build_generator
 from fusion.networks import ImageSpec
 from fusion.seeding import seeded_initialisation
 from fusion.synthesiser import Examine, Means, Minimise
@@ -35,7 +35,7 @@ class Smallest:
 def start_afresh(generator: Generator, settings: GeneratorSettings, spec: ImageSpec, seed: int) -> None:
     """Give the generator the weights of a new one."""
     with seeded_initialisation(seed, "restart"):
-        fresh = Generator(settings, spec)
+        fresh = build_generator(settings, spec)
     generator.load_state_dict(fresh.state_dict())
 
 
@@ -53,8 +53,12 @@ class Banked:
         self._batch_size, self._device = means.batch_size, means.device
 
     def sample(self, count: int, stream: torch.Generator) -> Tensor:
-        """Images of the bank, each at most once."""
-        return self.bank.sample(count, stream)
+        """Images of the bank: each at most once, if it holds so many, else all of them again and again."""
+        found = self.bank.sample(count, stream)
+        assert len(found) > 0
+        while len(found) < count:
+            found = torch.cat([found, self.bank.sample(count - len(found), stream)])
+        return found
 
     def preview(self, count: int, stream: torch.Generator) -> Tensor:
         """The same; black as long as there are none."""

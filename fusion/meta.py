@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from fusion.augmentation import padded_crop
 from fusion.bank import ImageBank
-from fusion.generator import Generator
+from fusion.generator import Generator, take_singular_vectors
 from fusion.inversion import Banked, Smallest
 from fusion.networks import ImageSpec
 from fusion.synthesiser import Examine, Means, Minimise
@@ -85,3 +85,4 @@ class MetaInversion(Banked):
         for start, end, so_far in ways:
             start.grad = so_far if self._meta_gradient == "sum" else (start - end).detach()
         self._meta_optimiser.step()
+        take_singular_vectors(self.generator, self._copy)

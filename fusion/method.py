@@ -97,6 +97,10 @@ class Method(Settings):
         """Whether the student learns from the teachers' own training images."""
         return False
 
+    def images_at_once(self, batch_size: int) -> int:
+        """How many images an update of what makes them looks at, with `batch_size` in the schedule."""
+        return batch_size
+
     def trains_in(self, iteration: int) -> bool:
         """Whether what makes the images learns in this iteration (from 0) of the main phase."""
         del iteration
@@ -149,8 +153,13 @@ class Inverting(Method):
     inversion_every: int = setting(
         40, "Iterations from one batch to the next; M_S times this are the student's updates.", at_least=1
     )
+    inversion_batch: int | None = setting(
+        None, "Images in a batch, all of which are updated together; empty: schedule.batch_size.", at_least=2
+    )
     bank_images: int = setting(
-        10240, "Images that a party keeps, the newest ones; at least schedule.batch_size.", at_least=1
+        10240,
+        "Images that a party keeps, the newest ones; at least schedule.batch_size and 'inversion_batch'.",
+        at_least=1,
     )
     bn_loss: BnLoss = setting(
         "distance",
@@ -167,6 +176,10 @@ class Inverting(Method):
     def updates_per_iteration(self) -> float:
         """Those of an inversion, over the iterations that it is for."""
         return self.inversion_steps / self.inversion_every
+
+    def images_at_once(self, batch_size: int) -> int:
+        """As `inversion_batch` says."""
+        return self.inversion_batch or batch_size
 
     def trains_in(self, iteration: int) -> bool:
         """Every so many iterations, in the first one too."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fusion.assembly import FusionSettings
 from fusion.bank import ImageBank
-from fusion.generator import Generator
+from fusion.generator import Generator, build_generator
 from fusion.networks import ImageSpec
 from fusion.seeding import random_stream
 
@@ -88,7 +88,7 @@ def _shares(size: int) -> int:
 
 
 def _generator(state: Mapping[str, Tensor], spec: ImageSpec, settings: FusionSettings) -> Generator:
-    generator = Generator(settings.generator, spec)
+    generator = build_generator(settings.generator, spec)
     generator.load_state_dict(dict(state))
     return generator.train(settings.generator.sampling == "batch")
 

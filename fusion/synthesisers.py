@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fusion.bank import ImageBank
 from fusion.contrast import ContrastiveInversion, ProjectionHead
 from fusion.dreaming import Dreaming
-from fusion.generator import Generator
+from fusion.generator import build_generator
 from fusion.inversion import Finished, PixelInversion
 from fusion.meta import MetaInversion
 from fusion.method import Contrasting, Method
@@ -32,7 +32,7 @@ def build_synthesiser(
             lr=method.image_lr * means.taming,
             jitter=method.jitter,
         )
-    generator = Generator(means.generator, spec)
+    generator = build_generator(means.generator, spec)
     if isinstance(method, Contrasting):
         channels = teacher.network.feature_channels
         return ContrastiveInversion(

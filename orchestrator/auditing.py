@@ -28,6 +28,7 @@ from orchestrator.errors import UserError
 from orchestrator.evaluating import load_classifier, teachers_of
 from orchestrator.leakage import measure_leakage
 from orchestrator.loading import load_config, overridden_config
+from orchestrator.method_check import check_generators
 from orchestrator.plots import image_grid
 from orchestrator.recording import STUDENT
 from orchestrator.results import driver_device
@@ -81,6 +82,7 @@ def audit(
             )
         teacher = load_classifier(path)
         config = _config_for(path, overrides)
+        check_generators(config.generator, [teacher])
         say(f"{teacher.name}: a generator of its own is warmed up")
         images = _warmed_up_images(teacher, config.fusion_settings())
         subjects = [
@@ -156,7 +158,7 @@ def _run(folder: Path, config: RunConfig) -> tuple[list[Teacher], Teacher, list[
             )
         try:
             images.append(held_out_images([load_file(path)], [teacher.spec], settings))
-        except (SafetensorError, RuntimeError, KeyError) as error:
+        except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
             raise UserError(f"{path}: not the weights of the {part} that config.yaml describes") from error
     return teachers, student, images
 

@@ -181,6 +181,7 @@ class RunConfig(Section):
         if workers > 1 and self.engine.mode == "local":
             raise ValueError("engine.student_workers: more than 1 needs engine.mode 'ray'")
         self._method_fits()
+        self._generator_fits()
         try:
             self.fusion_settings().teacher_weights(self.num_parties)
         except ValueError as error:
@@ -193,15 +194,29 @@ class RunConfig(Section):
             raise ValueError(
                 f"schedule.warmup_epochs: must be 0 for method {method.name!r}, without a warm-up"
             )
-        if isinstance(method, Inverting) and method.bank_images < self.schedule.batch_size:
-            raise ValueError(
-                f"method.bank_images: must be at least schedule.batch_size, {self.schedule.batch_size} (got "
-                f"{method.bank_images})"
-            )
+        if isinstance(method, Inverting):
+            for key, batch in (
+                ("schedule.batch_size", self.schedule.batch_size),
+                ("method.inversion_batch", method.inversion_batch),
+            ):
+                if method.bank_images < (batch or 0):
+                    raise ValueError(
+                        f"method.bank_images: must be at least {key}, {batch} (got {method.bank_images})"
+                    )
         if method.has_generator and not method.trains_generators and not warms_up:
             raise ValueError(
                 f"schedule.warmup_epochs: must be above 0 for method {method.name!r}, whose generators learn "
                 "only there"
+            )
+
+    def _generator_fits(self) -> None:
+        generator, method, parties = self.generator, self.method, self.num_parties
+        of_batch = generator.layout == "nayer" and generator.sampling == "batch"
+        if of_batch and method.images_from == "generator" and self.schedule.share(parties) < 2:
+            raise ValueError(
+                "generator.layout: 'nayer' makes no single image with the statistics of the batch "
+                f"(generator.sampling), which is what each of {parties} parties has in a batch of "
+                f"{self.schedule.batch_size}"
             )
 
     @property

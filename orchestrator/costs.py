@@ -8,7 +8,7 @@ import torch
 
 from fusion.assembly import FusionSettings
 from fusion.evaluation import forward_flops
-from fusion.generator import Generator
+from fusion.generator import build_generator
 from fusion.networks import ImageSpec, build_network
 from orchestrator.placement import Plan
 from orchestrator.sections import EngineSettings
@@ -59,7 +59,7 @@ def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) ->
     schedule, method, parties = settings.schedule, settings.method, len(teachers)
     union = schedule.share(parties) * parties
     image = (1, spec.channels, spec.size, spec.size)
-    g = forward_flops(Generator(settings.generator, spec), (1, settings.generator.latent_dim))
+    g = forward_flops(build_generator(settings.generator, spec), (1, settings.generator.latent_dim))
     student = build_network(settings.student, spec)
     s = forward_flops(student, image)
     networks = {name: build_network(name, spec) for name in dict.fromkeys(teachers)}
@@ -71,7 +71,9 @@ def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) ->
         a = _critic_flops(settings, t, s)
         warmup.append(schedule.warmup_steps * schedule.batch_size * (3.0 * g + 2 * t))
         made, drawn = g * method.has_generator, g * (method.images_from == "generator")
-        update = schedule.batch_size * (3.0 * made + 2 * method.teacher_passes * t + 2 * a)
+        update = method.images_at_once(schedule.batch_size) * (
+            3.0 * made + 2 * method.teacher_passes * t + 2 * a
+        )
         assistant = (
             schedule.m_ga * schedule.batch_size * (drawn + t + 3.0 * a) * (method.critic == "assistant")
         )

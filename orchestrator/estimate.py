@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion.evaluation import forward_flops
-from fusion.generator import Generator
+from fusion.generator import build_generator
 from fusion.method import Contrasting, Inverting
 from fusion.networks import ImageSpec, build_network
 from fusion.transferring import Transferring
@@ -44,12 +44,13 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
     method = config.method
     costs = count(settings, spec, teachers)
     image = (1, spec.channels, spec.size, spec.size)
-    generator, student = Generator(config.generator, spec), build_network(config.student, spec)
+    generator, student = build_generator(config.generator, spec), build_network(config.student, spec)
     party_bytes, teacher_parameters = 0.0, 0
     for name in teachers:
         teacher = build_network(name, spec)
         teacher_parameters += _parameters(teacher)
         state, kept = float(_parameters(teacher)), method.teacher_passes * _activations(teacher, image)
+        assistants = 0.0
         if method.has_generator:
             state += ADAM_COPIES * _parameters(generator)
             kept += _activations(generator, (1, config.generator.latent_dim))
@@ -63,7 +64,9 @@ def estimate(config: RunConfig, spec: ImageSpec, teachers: list[str]) -> Estimat
             critic = teacher if own and config.assistant == "teacher" else student
             state += (SGD_COPIES if own else 1) * _parameters(critic)
             kept += _activations(critic, image)
-        party_bytes = max(party_bytes, BYTES * (state + schedule.batch_size * kept))
+            assistants = schedule.batch_size * _activations(critic, image) * own
+        step = max(method.images_at_once(schedule.batch_size) * kept, assistants)
+        party_bytes = max(party_bytes, BYTES * (state + step))
     critics = (config.method.lag or 0) * _parameters(student)
     student_state = SGD_COPIES * _parameters(student) + critics + teacher_parameters
     union = schedule.share(parties) * parties

@@ -21,7 +21,8 @@ FREE = {
 The teachers are compared by what they are."""
 FORM = "identity"
 """The key of what an identity holds: 2 since each teacher has its place and its input."""
-
+FORMER = {"method.name": "dfmf", "generator.layout": "dfq"}
+"""What a checkpoint without such a key is of."""
 
 PLACES = {"root", "train", "test"}
 """Of `data`: where it lies."""
@@ -56,8 +57,9 @@ def run_identity(
         OSError: that file cannot be read (any more).
     """
     decides = deciding(config)
-    if decides["method.name"] == "dfmf":
-        del decides["method.name"]  # Which a checkpoint without a method's name is of.
+    for key, former in FORMER.items():
+        if decides[key] == former:
+            del decides[key]
     if isinstance(config.method, Nayer) and config.method.embeddings is not None:
         content = Path(config.method.embeddings).read_bytes()
         decides["method.embeddings"] = hashlib.sha256(content).hexdigest()

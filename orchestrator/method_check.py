@@ -1,10 +1,11 @@
-"""What a method asks of the teachers and of its own files, checked before anything is computed."""
+"""What a method and its generators ask of the teachers and of files, checked before anything is computed."""
 
 from collections.abc import Sequence
 
 import torch
 
 from fusion.batchnorm import bn_layers
+from fusion.generator import GeneratorSettings, check_size
 from fusion.label_spaces import LabelSpace
 from fusion.methods import Nayer, TransferSet
 from fusion.networks import build_network
@@ -18,10 +19,11 @@ def check_method(config: RunConfig, teachers: Sequence[TeacherCard], space: Labe
     """Nothing, if the method can be used with these teachers.
 
     Raises:
-        UserError: of `nayer`: a teacher without BatchNorm, of which a loss is asked; or `embeddings` is no
-        file with a vector for each class of the student. Of `transfer_set`: more classes than there are,
-        or fewer images.
+        UserError: the generators are not for such images. Of `nayer`: a teacher without BatchNorm, of which
+        a loss is asked; or `embeddings` is no file with a vector for each class of the student. Of
+        `transfer_set`: more classes than there are, or fewer images.
     """
+    check_generators(config.generator, teachers)
     method, known = config.method, len(space.classes)
     if isinstance(method, TransferSet) and (method.classes or 0) > known:
         raise user_error(f"method.classes: must be at most {known}, the student's (got {method.classes})")
@@ -44,3 +46,16 @@ def check_method(config: RunConfig, teachers: Sequence[TeacherCard], space: Labe
                 f"method.bn_weight: must be 0 for method 'nayer' with {one.name}, whose network "
                 f"{one.network} has no BatchNorm (got {method.bn_weight:g})"
             )
+
+
+def check_generators(settings: GeneratorSettings, teachers: Sequence[TeacherCard]) -> None:
+    """Nothing, if there are generators of these settings for the teachers' images.
+
+    Raises:
+        UserError: their size is one that the layout is not for.
+    """
+    for one in teachers:
+        try:
+            check_size(settings, one.spec.size)
+        except ValueError as error:
+            raise user_error(f"generator.layout: {error} (those of {one.name})") from error

@@ -9,7 +9,6 @@ from orchestrator.config import RunConfig
 from orchestrator.reproducing import published_nayer as published
 from orchestrator.reproducing.layout import Line, Numbers, Part, Scale, Table, fixed
 from orchestrator.reproducing.scales import ONE_TEACHER, paper, small
-from orchestrator.sweep.space import Parameters
 
 PLAIN = ("method={name: nayer, beta: 0}", "schedule.warmup_epochs=0")
 """The student's loss is distillation alone."""
@@ -17,14 +16,15 @@ PAPER = (
     *("pretrain.networks=[wrn-40-2]", "student=wrn-16-2", "pretrain.recipe.batch_size=128"),
     *("schedule.epochs=300", "schedule.iterations_per_epoch=40", "schedule.batch_size=512"),
     *("optimisation.student_lr=0.1", "optimisation.generator_lr=0.004"),
-    *("generator.output=sigmoid", "generator.latent_dim=1000", f"method.bank_images={300 * 2 * 512}"),
+    *("generator.layout=nayer", "generator.latent_dim=1000", "method.inversion_batch=400"),
+    f"method.bank_images={300 * 2 * 400}",
 )
-"""The supplement's Section A and its Table 3: 400 student updates and two batches of images an epoch, all of
-which are kept."""
+"""The supplement's Section A, its Table 1 and its Table 3: 400 student updates and two batches of images an
+epoch, all of which are kept."""
 DIFFERS = (
-    "the paper has teachers with a cosine learning rate, 400 images in a generator's batch and 20 epochs "
-    "that make images before the student learns, and FM has NAYER's generator with one more linear layer; "
-    "here it is steps in the learning rate, 512 images, no such epochs, and DFMF's generator for both"
+    "the paper has teachers with a cosine learning rate and 20 epochs that make images before the student "
+    "learns, and FM has NAYER's generator with one more linear layer; here it is steps in the learning rate, "
+    "no such epochs, and no such layer"
 )
 OTHERS: Mapping[str, int] = {"cifar10": 100, "cifar100": 10}
 """By part: how many classes the other one has."""
@@ -50,10 +50,11 @@ def _part(scale: Scale, data: str, source: str, numbers: Numbers, *more: str) ->
 
 
 def _equally_often(config: RunConfig) -> Sequence[Line]:
-    """Both make as many batches of images and keep as many."""
+    """Both make as many batches of as many images, and keep as many."""
     method = config.method if isinstance(config.method, Nayer) else Nayer()
-    alike: Parameters = {
+    alike = {
         "method.inversion_every": method.inversion_every,
+        "method.inversion_batch": method.inversion_batch,
         "method.bank_images": method.bank_images,
     }
     return [Line(name, {"method.name": name, **alike}) for name in ("fast", "nayer")]

@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from typer.testing import CliRunner
 
 from fusion.criteria import CRITERIA
-from fusion.generator import Generator
+from fusion.generator import DfqGenerator
 from fusion.methods import Dfmf
 from fusion.networks import ImageSpec
 from fusion.seeding import seeded_initialisation
@@ -60,7 +60,7 @@ def make_run(
     save_teacher(student, folder / "student.safetensors")
     for index, path in enumerate(teachers):
         with seeded_initialisation(seed, folder.name, index):
-            state = Generator(config.generator, SPEC).state_dict()
+            state = DfqGenerator(config.generator, SPEC).state_dict()
         party = folder / "parties" / path.stem
         party.mkdir(parents=True)
         save_file(state, party / "generator.safetensors")

@@ -121,8 +121,8 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
         (
             "method: {name: deepinversion, alpha: 1}",
             "method.alpha: unknown key (known: name, beta, tau, distill_scale, inversion_steps, "
-            "inversion_every, bank_images, bn_loss, bn_weight, tv_weight, l2_weight, image_lr, jitter) of "
-            "method 'deepinversion'",
+            "inversion_every, inversion_batch, bank_images, bn_loss, bn_weight, tv_weight, l2_weight, "
+            "image_lr, jitter) of method 'deepinversion'",
         ),
         (
             "method: {name: deepinversion, compete_weight: 1}",
@@ -140,6 +140,18 @@ def test_of_dfmf_alone_a_checkpoint_does_not_say_the_methods_name() -> None:
             "method: {name: deepinversion, bank_images: 100}\nschedule: {warmup_epochs: 0, batch_size: 128}",
             "method.bank_images: must be at least schedule.batch_size, 128 (got 100)",
         ),
+        (
+            "method: {name: fast, bank_images: 300, inversion_batch: 400}\nschedule: {warmup_epochs: 0}",
+            "method.bank_images: must be at least method.inversion_batch, 400 (got 300)",
+        ),
+        ("method: {name: nayer, inversion_batch: 1}", "method.inversion_batch: must be at least 2 (got 1)"),
+        ("method: {name: dfmf, inversion_batch: 9}", "method.inversion_batch: unknown key (known: name,"),
+        (
+            "generator: {layout: nayer}\nschedule: {batch_size: 3}\nengine: {mode: local}",
+            "generator.layout: 'nayer' makes no single image with the statistics of the batch "
+            "(generator.sampling), which is what each of 2 parties has in a batch of 3",
+        ),
+        ("generator: {layout: dcgan}", "generator.layout: should be 'dfq' or 'nayer' (got 'dcgan')"),
         (
             "method: {name: cmi, jitter: 1}\nengine: {mode: local}",
             "method.jitter: unknown key (known: name, beta, tau, distill_scale, critic_mode, ",

@@ -3,7 +3,7 @@
 import pytest
 
 from fusion.evaluation import forward_flops
-from fusion.generator import Generator
+from fusion.generator import build_generator
 from fusion.methods import AdaptiveDeepInversion, Cmi, Dafl, DeepInversion, Dfq, DfqNoAdv, Method
 from fusion.networks import build_network
 from orchestrator.costs import Seconds, count, faster_labelling, iteration_seconds, lanes
@@ -41,7 +41,7 @@ def test_the_counts_are_those_of_algorithm_1() -> None:
     chosen = settings()
     schedule, image = chosen.schedule, (1, SPEC.channels, SPEC.size, SPEC.size)
     costs = count(chosen, SPEC, ["resnet8-w8", "resnet20"])
-    g = forward_flops(Generator(chosen.generator, SPEC), (1, chosen.generator.latent_dim))
+    g = forward_flops(build_generator(chosen.generator, SPEC), (1, chosen.generator.latent_dim))
     s, t = (forward_flops(build_network(name, SPEC), image) for name in ("resnet8-w8", "resnet20"))
     union = schedule.m_s * 12
     assert costs.label_flops == (union * s, union * t)
@@ -58,7 +58,7 @@ def test_a_method_costs_what_it_updates() -> None:
     image = (1, SPEC.channels, SPEC.size, SPEC.size)
     s, t = (forward_flops(build_network(name, SPEC), image) for name in ("resnet8-w8", "resnet20"))
     schedule = settings().schedule
-    g = forward_flops(Generator(settings().generator, SPEC), (1, 8))
+    g = forward_flops(build_generator(settings().generator, SPEC), (1, 8))
     images = schedule.m_s * 6 * g
     expected: dict[Method, float] = {
         Dfq(): 12 * (3 * g + 2 * t + 2 * s) + images,
@@ -66,6 +66,7 @@ def test_a_method_costs_what_it_updates() -> None:
         DfqNoAdv(): images,
         Cmi(inversion_steps=30, inversion_every=10): 3 * 12 * (3 * g + 4 * t + 2 * s),
         DeepInversion(inversion_steps=30, inversion_every=10): 3 * 12 * 2 * t,
+        DeepInversion(inversion_steps=30, inversion_every=10, inversion_batch=5): 3 * 5 * 2 * t,
         AdaptiveDeepInversion(inversion_steps=30, inversion_every=10): 3 * 12 * (2 * t + 2 * s),
     }
     for method, flops in expected.items():
@@ -82,6 +83,21 @@ def test_the_memory_of_a_bank_is_that_of_its_images_and_features() -> None:
 
     for method, numbers in (("nayer", 64), ("cmi", 64 + 2 * 32)):
         assert bytes_of(method, 2000) - bytes_of(method, 1000) == 1000 * 2 * numbers
+
+
+def test_the_memory_of_an_update_is_that_of_the_images_that_it_looks_at() -> None:
+    def bytes_of(method: str, batch: int | None, schedule: int = 64) -> float:
+        chosen = f"method={{name: {method}, bank_images: 1000, inversion_batch: {batch or 'null'}}}"
+        changes = ["schedule.warmup_epochs=0", f"schedule.batch_size={schedule}", chosen]
+        return estimate(load_config("demo", changes), SPEC, ["resnet8-w8"]).party_bytes
+
+    for method in ("nayer", "cmi_ga"):
+        whole, twice, half = (bytes_of(method, batch) for batch in (None, 128, 32))
+        assert whole == bytes_of(method, 64)
+        assert twice - whole == pytest.approx(2 * (whole - half))
+    # An assistant's own batch is the schedule's, however small an inversion's is.
+    assert bytes_of("nayer", 2, 64) == bytes_of("nayer", 2, 512)
+    assert bytes_of("cmi_ga", 2, 64) < bytes_of("cmi_ga", 2, 512)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fusion import synthesis
-from fusion.generator import Generator, GeneratorSettings
+from fusion.generator import DfqGenerator, GeneratorSettings
 from fusion.networks import ImageSpec
 from fusion.synthesis import HELD_OUT_IMAGES, held_out_images
 from tests.tiny import SPEC, settings
@@ -18,14 +18,14 @@ SMALL = GeneratorSettings(latent_dim=4, width=8, sampling="running")
 
 def images_of(spec: ImageSpec, monkeypatch: pytest.MonkeyPatch) -> tuple[Tensor, Sequence[int]]:
     """What a new generator makes, and how many at once."""
-    generator, batches = Generator(SMALL, spec), []
+    generator, batches = DfqGenerator(SMALL, spec), []
 
-    def counted(self: Generator, noise: Tensor) -> Tensor:
+    def counted(self: DfqGenerator, noise: Tensor) -> Tensor:
         batches.append(len(noise))
         return forward(self, noise)
 
-    forward = Generator.forward
-    monkeypatch.setattr(Generator, "forward", counted)
+    forward = DfqGenerator.forward
+    monkeypatch.setattr(DfqGenerator, "forward", counted)
     images = held_out_images([generator.state_dict()], [spec], settings(generator=SMALL))
     monkeypatch.undo()
     return images, batches
@@ -43,7 +43,7 @@ def test_larger_images_are_made_in_more_equal_shares(
 
 def test_shares_change_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    state = Generator(SMALL, SPEC).state_dict()
+    state = DfqGenerator(SMALL, SPEC).state_dict()
     together = held_out_images([state], [SPEC], settings(generator=SMALL))
     monkeypatch.setattr(synthesis, "LARGEST_AT_ONCE", 2)
     apart = held_out_images([state], [SPEC], settings(generator=SMALL))

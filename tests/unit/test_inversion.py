@@ -149,6 +149,29 @@ def test_an_inversion_comes_every_so_many_iterations_and_the_bank_is_bounded() -
     assert bank.filled() == 20
 
 
+def test_a_smaller_batch_is_handed_out_again_and_again_until_the_bank_holds_enough() -> None:
+    party = party_of(DeepInversion(inversion_steps=1, inversion_every=1, inversion_batch=4, bank_images=20))
+    examined: list[int] = []
+    watched = party.watched_teacher
+    watched.register_forward_pre_hook(lambda _, images: examined.append(len(images[0])))
+    for iteration, expected in enumerate([[1, 1, 2, 2], [1] * 6]):  # Six images of four, and of eight.
+        for images in party.step(iteration):
+            assert images.shape == (6, 1, 8, 8)
+            _, counts = images.flatten(1).unique(dim=0, return_counts=True)
+            assert sorted(counts.tolist()) == expected
+    assert examined == [4, 4]
+    assert held(party).filled() == 8
+
+
+def test_a_batch_of_as_many_images_as_the_schedules_is_what_there_is_without_the_option() -> None:
+    states = []
+    for batch in (None, 12):
+        party = party_of(DeepInversion(inversion_steps=1, inversion_batch=batch, bank_images=20))
+        images = party.step(0)
+        states.append({**party.state(), "images": images})
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 def test_inverted_pixels_show_the_drawn_classes_and_stay_between_black_and_white() -> None:
     steps = 60
     party = party_of(DeepInversion(inversion_steps=steps, bank_images=12, bn_weight=0, jitter=0))

@@ -12,6 +12,7 @@ from torch import Tensor
 from fusion import algorithm
 from fusion.assembly import FusionSettings, build_party, build_student, student_spec
 from fusion.epoch import EpochReport
+from fusion.method import Inverting
 from fusion.methods import (
     AdaptiveDeepInversion,
     Cmi,
@@ -252,11 +253,20 @@ DROPPING: Method = Nayer(
     inversion_steps=2, inversion_every=2, bank_images=20, noisy_layer="batchnorm-linear-dropout"
 )
 
+FEWER: list[Method] = [
+    dataclasses.replace(one, inversion_batch=4) for one in CHOICES if isinstance(one, Inverting)
+]
+"""Of a bank that at first holds fewer images than a party's share, six."""
+
 
 @pytest.mark.parametrize(
     "method",
-    [*CHOICES, *LAGGING, DROPPING],
-    ids=[*(one.name for one in CHOICES), "dfq, 1", "dfq, beyond the end", "nayer, dropout"],
+    [*CHOICES, *LAGGING, DROPPING, *FEWER],
+    ids=[
+        *(one.name for one in CHOICES),
+        *("dfq, 1", "dfq, beyond the end", "nayer, dropout"),
+        *(f"{one.name}, small batches" for one in FEWER),
+    ],
 )
 def test_a_local_run_ends_with_finite_losses_and_goes_on_from_a_snapshot_to_the_same_bits(
     method: Method,

@@ -5,7 +5,7 @@ import torch
 import torchvision
 
 from fusion.batchnorm import bn_layers
-from fusion.generator import Generator, GeneratorSettings
+from fusion.generator import DfqGenerator, GeneratorSettings
 from fusion.networks import NETWORKS, Classifier, ImageSpec, build_classifier, build_network, frozen
 from tests.tiny import SPEC
 
@@ -73,7 +73,7 @@ def test_a_frozen_classifier_gives_gradients_to_its_input_only() -> None:
 @pytest.mark.parametrize("size", [8, 15, 16, 28, 32, 64, 96, 224])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_generator_makes_square_images_of_any_size(size: int, channels: int) -> None:
-    generator = Generator(GeneratorSettings(latent_dim=6, width=16), spec(size, channels))
+    generator = DfqGenerator(GeneratorSettings(latent_dim=6, width=16), spec(size, channels))
     assert generator(torch.randn(3, 6)).shape == (3, channels, size, size)
     assert len(generator.convolutions) >= 3
 
@@ -81,7 +81,7 @@ def test_the_generator_makes_square_images_of_any_size(size: int, channels: int)
 def test_the_generator_has_the_dfq_layout_at_32_pixels() -> None:
     from fusion.evaluation import forward_flops
 
-    generator = Generator(GeneratorSettings(), spec(32))
+    generator = DfqGenerator(GeneratorSettings(), spec(32))
     assert generator.start == (512, 4, 4)
     assert [convolution.out_channels for convolution in generator.convolutions] == [256, 128, 64]
     assert abs(forward_flops(generator, (1, 512)) / 2 / 232e6 - 1) < 0.01  # the known 232 MMAC
@@ -89,13 +89,13 @@ def test_the_generator_has_the_dfq_layout_at_32_pixels() -> None:
 
 def test_the_last_batch_norm_gives_each_channel_the_teachers_mean_and_deviation() -> None:
     wanted = dataclasses.replace(spec(16), mean=(0.1, 0.5, 0.7), std=(0.1, 0.2, 0.3))
-    images = Generator(GeneratorSettings(latent_dim=6, width=16), wanted)(torch.randn(64, 6))
+    images = DfqGenerator(GeneratorSettings(latent_dim=6, width=16), wanted)(torch.randn(64, 6))
     torch.testing.assert_close(images.mean(dim=(0, 2, 3)), torch.tensor(wanted.mean), atol=1e-4, rtol=0)
     torch.testing.assert_close(images.std(dim=(0, 2, 3)), torch.tensor(wanted.std), atol=2e-3, rtol=0)
 
 
 def test_the_sigmoid_output_stays_in_the_common_space() -> None:
-    images = Generator(GeneratorSettings(latent_dim=6, width=16, output="sigmoid"), spec(16))(
+    images = DfqGenerator(GeneratorSettings(latent_dim=6, width=16, output="sigmoid"), spec(16))(
         50 * torch.randn(8, 6)
     )
     assert 0 <= float(images.detach().min()) < float(images.detach().max()) <= 1

@@ -121,7 +121,8 @@ def test_each_noisy_layer_of_a_batch_has_as_many_images_as_there_are_classes(
 
     monkeypatch.setattr("fusion.noisy.NoisyLayers", Noted)
     party_of(Nayer(inversion_steps=1, bank_images=20), [lively(0)]).update_generator()
-    assert [one.weights[0].shape for one in made] == [(3, 4, 8)]
+    party_of(Nayer(inversion_steps=1, inversion_batch=5, bank_images=20), [lively(0)]).update_generator()
+    assert [one.weights[0].shape for one in made] == [(3, 4, 8), (2, 4, 8)]
 
 
 def test_images_of_one_class_differ_because_their_noisy_layers_do() -> None:
@@ -210,10 +211,12 @@ def test_a_teacher_without_batch_norm_needs_no_bn_loss() -> None:
         check(10.0)
 
 
-def test_the_generator_learns_on_until_it_starts_afresh_and_noise_is_always_new() -> None:
-    party = party_of(
-        Nayer(inversion_steps=1, inversion_every=1, bank_images=20, restart_every=2), [lively(0)]
+@pytest.mark.parametrize("batch", [None, 7])
+def test_the_generator_learns_on_until_it_starts_afresh_and_noise_is_always_new(batch: int | None) -> None:
+    method = Nayer(
+        inversion_steps=1, inversion_every=1, inversion_batch=batch, bank_images=20, restart_every=2
     )
+    party = party_of(method, [lively(0)])
     inner = maker(party).generator
     student = build_student([lively(0)], without_warmup(Nayer()), CPU).as_critic(0)
     starts: list[Tensor] = []

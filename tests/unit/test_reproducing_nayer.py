@@ -51,25 +51,27 @@ def test_every_cell_is_a_valid_configuration_of_one_teacher(table: str, scale: A
 
 
 @pytest.mark.parametrize(
-    ("override", "every", "kept"),
+    ("override", "every", "batch", "kept"),
     [
-        ((), 20, 307_200),  # The supplement's 300 epochs of 2 batches of 512: nothing is thrown away.
-        (("method.inversion_every=7", "method.bank_images=600"), 7, 600),
+        ((), 20, 400, 240_000),  # The supplement's 300 epochs of 2 batches of 400: nothing is thrown away.
+        (("method.inversion_every=7", "method.bank_images=600"), 7, 400, 600),
+        (("method.inversion_batch=null",), 20, None, 240_000),
     ],
 )
-def test_both_rows_of_table_6_make_and_keep_as_many_batches(
-    override: tuple[str, ...], every: int, kept: int
+def test_both_rows_of_table_6_make_and_keep_as_many_images(
+    override: tuple[str, ...], every: int, batch: int | None, kept: int
 ) -> None:
     config = base_of(parts_of("nayer-6", "paper")[0], override)
-    made: list[Any] = [
-        with_values(prepared(config), row.values, "row").method for row in TABLES["nayer-6"].rows(config)
-    ]
-    assert [one.name for one in made] == ["fast", "nayer"]
-    assert [(one.inversion_every, one.bank_images) for one in made] == [(every, kept)] * 2
+    made = [with_values(prepared(config), row.values, "row") for row in TABLES["nayer-6"].rows(config)]
+    methods: list[Any] = [one.method for one in made]
+    assert [one.name for one in methods] == ["fast", "nayer"]
+    for one in methods:
+        assert (one.inversion_every, one.inversion_batch, one.bank_images) == (every, batch, kept)
+    assert {one.generator.layout for one in made} == {"nayer"}
 
 
 def test_at_scale_paper_the_settings_are_the_supplements_but_for_what_is_said() -> None:
-    """Its Section A, and its Table 3."""
+    """Its Section A, and its Tables 1 and 3."""
     parts = [*parts_of("nayer-6", "paper"), *parts_of("nayer-8", "paper")]
     steps = {"cifar10": 30, "cifar100": 40}
     assert [part.name for part in parts] == ["cifar100", "cifar10", "cifar100"]
@@ -84,11 +86,13 @@ def test_at_scale_paper_the_settings_are_the_supplements_but_for_what_is_said() 
         assert (optimisation.student_lr, optimisation.momentum, optimisation.generator_lr) == (0.1, 0.9, 4e-3)
         assert (recipe.epochs, recipe.batch_size, recipe.lr) == (200, 128, 0.1)
         assert (recipe.momentum, recipe.weight_decay) == (0.9, 5e-4)
-        assert (config.generator.latent_dim, config.generator.output) == (1000, "sigmoid")
+        assert (config.generator.layout, config.generator.latent_dim) == ("nayer", 1000)
+        assert config.generator.output == "batchnorm"
         method: Any = config.method
+        assert method.inversion_batch == 400
         assert schedule.iterations_per_epoch / method.inversion_every == 2  # I.
         assert method.inversion_steps == steps[part.name]  # g.
-        assert method.bank_images == 300 * 2 * 512  # All that are ever made.
+        assert method.bank_images == 300 * 2 * 400  # All that are ever made.
         assert (method.label_weight, method.bn_weight, method.adv_weight) == (0.5, 10, 1.33)
         assert (config.pretrain.networks, config.student) == (("wrn-40-2",), "wrn-16-2")
         assert "cosine" in part.differs
