@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from fusion.generator import Generator, GeneratorSettings
+from fusion.generator import DfqGenerator, GeneratorSettings
 from fusion.method import Contrasting
 from orchestrator.reproducing.published_dfmf import TABLE_2_CIFAR10, TABLE_2_CIFAR100
 from orchestrator.reproducing.scales import base_of
@@ -137,7 +137,7 @@ def test_at_scale_paper_the_dogs_are_the_papers_but_for_what_is_said() -> None:
         assert "five for 224 pixels" in part.differs
         spec = dataclasses.replace(SPEC, size=224)
         with torch.device("meta"):
-            assert len(Generator(GeneratorSettings(), spec).convolutions) == 5
+            assert len(DfqGenerator(GeneratorSettings(), spec).convolutions) == 5
         columns = TABLES["dfmf-4"].columns(base_of(part, ()))
         assert [one.values.get("pretrain.r") for one in columns] == [None, 3.0, 10.0, 20.0]
 
