@@ -10,6 +10,7 @@ from orchestrator.errors import UserError
 from orchestrator.identity import check_identity
 from orchestrator.loading import load_config
 from orchestrator.lock import LOCK, locked
+from orchestrator.secrets import redact
 from orchestrator.sweep.board import SWEEP, Row, read_sweep
 from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.space import Parameters
@@ -60,7 +61,8 @@ def begun_before(config: RunConfig) -> Earlier | None:
         return None
     known = read_sweep(folder)
     before = load_config(str(folder / CONFIG))
-    theirs, ours = (flat(one.model_dump(mode="json")) for one in (before, absolute(config)))
+    # What the folder holds was written without secrets.
+    theirs, ours = (flat(redact(one.model_dump(mode="json"))) for one in (before, absolute(config)))
     try:
         check_identity(theirs, ours, str(folder))
     except UserError as error:
