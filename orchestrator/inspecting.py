@@ -16,6 +16,7 @@ from fusion.networks.names import parse_name
 from fusion.outside import Outside
 from fusion.teachers import SUFFIX, Teacher, TeacherError, save_teacher
 from orchestrator.errors import UserError, user_error
+from orchestrator.label_spaces import order_lines
 from orchestrator.loading import load_config
 from orchestrator.sources import read_source
 from orchestrator.teacher_source import TeacherSource
@@ -147,10 +148,12 @@ def _measured(outside: Outside, classifier: Classifier, data: str) -> Report:
     if images is None:
         raise UserError(f"--data: {data} has no section 'data'")
     teacher = outside.teacher
-    test = check_data([teacher], label_space([teacher.spec.classes]), images[1])
+    space = label_space([teacher.spec.classes])
+    test = check_data([teacher], space, images[1])
     logits = logits_of(classifier, test.images, torch.device("cpu"))
     return {
         "data": data,
+        "notes": [*outside.notes, *order_lines(space, test)],
         "images": len(test),
         "accuracy": percent(logits.argmax(dim=1) == test.labels),
         "calibration_error": calibration_error(logits, test.labels),
