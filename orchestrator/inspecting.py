@@ -18,6 +18,7 @@ from fusion.teachers import SUFFIX, Teacher, TeacherError, save_teacher
 from orchestrator.errors import UserError, user_error
 from orchestrator.label_spaces import order_lines
 from orchestrator.loading import load_config
+from orchestrator.run_folder import check_target
 from orchestrator.sources import read_source
 from orchestrator.teacher_source import TeacherSource
 from orchestrator.teachers import check_data, read_data
@@ -73,6 +74,7 @@ def convert(source: str, given: Sequence[str], to: Path, registry: str | None = 
     if to.suffix != SUFFIX:
         raise UserError(f"--to: {to}: must end in {SUFFIX}")
     for path in (to, to.with_suffix(".json")):
+        check_target(path, "--to: ")
         if path.exists():
             raise UserError(f"{path}: is there already; give another file with --to")
     outside = read_source(section(source, given), "", registry)

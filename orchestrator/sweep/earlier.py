@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.config import RunConfig
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, user_error
 from orchestrator.identity import check_identity
 from orchestrator.loading import load_config
 from orchestrator.lock import LOCK, locked
@@ -57,8 +57,11 @@ def begun_before(config: RunConfig) -> Earlier | None:
     """
     assert config.name is not None
     folder = Path(config.output).absolute() / config.name
-    if not (folder / SWEEP).exists():
-        return None
+    try:
+        if not (folder / SWEEP).exists():
+            return None
+    except OSError as error:
+        raise user_error(f"output: {folder}: {error.strerror}") from error
     known = read_sweep(folder)
     before = load_config(str(folder / CONFIG))
     # What the folder holds was written without secrets.
