@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from fusion.stored import MAX_TENSORS, Stored
 from fusion.untrusted import Refused, shown
+from fusion.zip_directory import check_directory
 
 SUFFIXES = (".pt", ".pth", ".th", ".bin", ".ckpt")
 PLACES = ("state_dict", "model_state_dict", "model", "net")
 """Where checkpoints keep their state dict; Lightning under the first."""
 MAX_PICKLE_BYTES = 4_000_000
 MAX_OPERATIONS = 300_000
-MAX_DIRECTORY_BYTES = 8_000_000
 MAX_OLD_BYTES = 2**30
 """Of a file in the form before PyTorch 1.6, which is read as a whole."""
 INSTEAD = "whoever made it saves the weights alone: torch.save(model.state_dict(), FILE)"
@@ -85,12 +85,14 @@ def _load(file: BinaryIO, device: str) -> Any:
 def _check_archive(file: BinaryIO, size: int) -> None:
     """A zip archive as `torch.save` writes it: nothing compressed, no code, a pickle of a sane size."""
     try:
-        _check_directory(file, size)
+        check_directory(file, size)
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             names = [one.filename for one in entries]
             if any("/code/" in name or name.endswith("constants.pkl") for name in names):
                 raise Refused(f"TorchScript, which is a program; {INSTEAD}")
+            if any(one.filename != one.orig_filename for one in entries):
+                raise Refused("a zip archive whose entries have several names")
             pickles = [one for one in entries if one.filename.rpartition("/")[2] == "data.pkl"]
             if len(pickles) != 1:
                 raise Refused(
@@ -108,24 +110,6 @@ def _check_archive(file: BinaryIO, size: int) -> None:
     except Exception as error:  # `zipfile` has many ways to stumble over a damaged archive.
         raise Refused(f"truncated or damaged ({shown(str(error))})") from error
     _check_pickles(io.BytesIO(program), 1)
-
-
-def _check_directory(file: BinaryIO, size: int) -> None:
-    """Its length, before `zipfile` makes an object of every entry (PKWARE's APPNOTE, 4.3.14 to 4.3.16)."""
-    file.seek(max(0, size - 65_600))
-    tail = file.read()
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0 or len(tail) < end + 22:
-        raise Refused("truncated or damaged (a zip archive without its end)")
-    length = int.from_bytes(tail[end + 12 : end + 16], "little")
-    record = tail.rfind(b"PK\x06\x06", 0, end)
-    if record >= 0:
-        length = max(
-            length if length < 2**32 - 1 else 0, int.from_bytes(tail[record + 40 : record + 48], "little")
-        )
-    if length > MAX_DIRECTORY_BYTES:
-        raise Refused(f"a zip directory of {length:,} bytes; at most {MAX_DIRECTORY_BYTES:,}")
-    file.seek(0)
 
 
 def _check_pickles(stream: io.BytesIO, count: int) -> None:

@@ -72,12 +72,13 @@ def true_accuracies(runs: Sequence[FinishedRun]) -> list[float] | None:
 
 def differences(settings: Sequence[FusionSettings]) -> list[str]:
     """Each run's configuration in words: its values of the keys in which the runs differ, the seed apart,
-    without those values that more than half of the runs have."""
+    without those values that more than half of the runs with such a key have."""
     trees = [{key: str(value) for key, value in flat(dataclasses.asdict(one)).items()} for one in settings]
     common = {}
-    for key in trees[0]:
-        value, count = Counter(one[key] for one in trees).most_common(1)[0]
-        common[key] = value if count > len(trees) / 2 else None
+    for key in dict.fromkeys(key for tree in trees for key in tree):
+        having = [tree[key] for tree in trees if key in tree]  # Each method has keys of its own.
+        value, count = Counter(having).most_common(1)[0]
+        common[key] = value if count > len(having) / 2 else None
     words = [
         " ".join(f"{key}={value}" for key, value in one.items() if key != "seed" and value != common[key])
         for one in trees
@@ -97,8 +98,8 @@ def _examine_seed(runs: Sequence[FinishedRun]) -> list[dict[str, float | None]]:
         teachers = run.teachers()
         if _identity(run, teachers) != identity:
             raise user_error(
-                f"{run.folder}: other teachers, or weights of them, than {runs[0].folder} with the same seed "
-                f"{run.config.seed}; within a seed only fusions of the same teachers can be compared"
+                f"{run.folder}: other teachers, inputs of them or weights, than {runs[0].folder} with the "
+                f"same seed {run.config.seed}; within a seed only fusions of the same ones can be compared"
             )
         images = run.images(teachers)
         pool += [one[:share] for one in images]
@@ -116,10 +117,10 @@ def _examine_seed(runs: Sequence[FinishedRun]) -> list[dict[str, float | None]]:
     return found
 
 
-def _identity(run: FinishedRun, teachers: Sequence[Teacher]) -> tuple[list[str], list[float], bool]:
-    """What makes the ensemble: the teachers' hashes and weights."""
-    weights = run.settings.teacher_weights(len(teachers))
-    return [teacher_hash(one) for one in teachers], weights, run.settings.confident
+def _identity(run: FinishedRun, teachers: Sequence[Teacher]) -> tuple[Any, ...]:
+    """What makes the ensemble: the teachers' networks, inputs, classes, hashes and weights."""
+    members = [(one.network, one.spec, teacher_hash(one)) for one in teachers]
+    return members, run.settings.teacher_weights(len(teachers)), run.settings.confident
 
 
 def _examined(

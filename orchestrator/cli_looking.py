@@ -39,6 +39,8 @@ def evaluate(
         else:
             console.print(f"accuracy {scores['student']['accuracy']:.2f} %")
         console.print(class_table(scores))
+        for line in scores["notes"]:
+            console.print(line, soft_wrap=True)
         if json_file is not None:
             write_numbers(json_file, scores)
 

@@ -24,7 +24,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Changes, such as method.alpha=0.2 or schedule.epochs=10.", show_default=False),
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write all numbers to this file.")]
 
 
 class one_line_errors:  # noqa: N801 - reads as a statement
@@ -54,6 +53,21 @@ def _leave(message: str, code: int) -> NoReturn:
             signal.signal(number, signal.SIG_IGN)
     print(redact(message), file=sys.stderr)
     raise SystemExit(code)
+
+
+def _checked(path: Path | None) -> Path | None:
+    from orchestrator.run_folder import check_target
+
+    if path is not None:
+        with one_line_errors():
+            check_target(path, "--json: ")
+    return path
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", help="Also write all numbers to this file.", callback=_checked),
+]
 
 
 def show(console: Console, summary: dict[str, Any], folder: Path | None) -> None:

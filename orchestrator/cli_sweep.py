@@ -38,7 +38,9 @@ def sweep(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="Seeds of each point; by default the space's.", show_default=False),
+        typer.Option(
+            min=1, max=1000, help="Seeds of each point; by default the space's.", show_default=False
+        ),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="The folder of a sweep to go on with.", show_default=False)

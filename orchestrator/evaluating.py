@@ -7,6 +7,7 @@ from fusion.assembly import FusionSettings
 from fusion.teachers import Teacher, TeacherError, load_teacher
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError, user_error
+from orchestrator.label_spaces import order_lines
 from orchestrator.loading import load_config
 from orchestrator.recording import STUDENT, teacher_hash
 from orchestrator.results import measure_references, measure_student
@@ -52,7 +53,8 @@ def evaluate(target: str, config: str | None = None, *overrides: str) -> dict[st
     hashes = {teacher.name: teacher_hash(teacher) for teacher in teachers}
     references = measure_references(teachers, settings, gold, test, hashes)
     entry = measure_student(student, references, test, None, teachers, settings)
-    result: dict[str, Any] = {"classes": list(test.classes), "student": entry}
+    notes = order_lines(space, test)
+    result: dict[str, Any] = {"classes": list(test.classes), "notes": notes, "student": entry}
     if folder:
         result |= {"teachers": references.teachers, "ensemble": references.ensemble}
         if references.gold_standard:

@@ -15,7 +15,7 @@ from fusion.teachers import SUFFIX, Teacher, card_path, save_teacher
 from orchestrator.errors import UserError, user_error
 from orchestrator.evaluating import load_classifier
 from orchestrator.recording import STUDENT
-from orchestrator.run_folder import is_folder, write_bytes
+from orchestrator.run_folder import check_target, is_folder, write_bytes
 
 Format: TypeAlias = Literal["safetensors", "torch-export", "onnx"]
 SUFFIXES: dict[Format, str] = {"safetensors": SUFFIX, "torch-export": ".pt2", "onnx": ".onnx"}
@@ -52,6 +52,7 @@ def export(target: str, form: Format, to: Path | None = None) -> str:
         raise user_error(f"--to: {to}: must end in {SUFFIXES[form]}")
     files = (to, card_path(to)) if form == "safetensors" else (to,)
     for one in files:
+        check_target(one, "--to: ")
         if one.exists():
             raise user_error(f"{one}: is there already; give another file with --to")
     eager = _Logits(teacher.build()).eval()

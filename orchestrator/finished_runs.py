@@ -98,7 +98,7 @@ def find_runs(targets: Sequence[Path]) -> list[FinishedRun]:
     """
     folders: dict[Path, Path] = {}
     for target in targets:
-        for folder in _finished_trials(target) if (target / SWEEP).exists() else [target]:
+        for folder in _finished_trials(target) if _is_sweep(target) else [target]:
             folders.setdefault(folder.resolve(), folder)
     if not folders:
         raise user_error(f"{', '.join(map(str, targets))}: none of the trials is finished")
@@ -117,6 +117,13 @@ def read_run(folder: Path) -> FinishedRun:
     if not isinstance(summary.get("student"), dict):
         raise user_error(f"{folder}: holds teachers alone, no fusion")
     return FinishedRun(folder=folder, config=load_config(str(folder / "config.yaml")), summary=summary)
+
+
+def _is_sweep(folder: Path) -> bool:
+    try:
+        return (folder / SWEEP).exists()
+    except OSError as error:
+        raise user_error(f"{folder}: {error.strerror}") from error
 
 
 def _finished_trials(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from orchestrator.environment import moved
 from orchestrator.errors import RunFailed
 from orchestrator.identity import run_identity
 from orchestrator.keeper import Keeper, keeper_for
-from orchestrator.label_spaces import describe_classes
+from orchestrator.label_spaces import class_lines
 from orchestrator.progress import Display
 from orchestrator.recording import Recorder, Reported, teacher_hash
 from orchestrator.recovering import carried
@@ -94,8 +94,8 @@ class Run:
         given = self.inputs.teachers
         teachers, gold = (given, None) if given is not None else self._pretrain()
         space = self.settings.space(teachers)
-        if len(set(space.columns)) > 1:
-            self.display.said(describe_classes(space, teachers))
+        for line in class_lines(space, teachers, self.inputs.test):
+            self.display.said(line)
         say_batch_norms(teachers, self.display.said)
         references = self._measure(teachers, gold)
         notify = self.shipper.notify if self.shipper else lambda: None

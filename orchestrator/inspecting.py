@@ -16,7 +16,9 @@ from fusion.networks.names import parse_name
 from fusion.outside import Outside
 from fusion.teachers import SUFFIX, Teacher, TeacherError, save_teacher
 from orchestrator.errors import UserError, user_error
+from orchestrator.label_spaces import order_lines
 from orchestrator.loading import load_config
+from orchestrator.run_folder import check_target
 from orchestrator.sources import read_source
 from orchestrator.teacher_source import TeacherSource
 from orchestrator.teachers import check_data, read_data
@@ -72,6 +74,7 @@ def convert(source: str, given: Sequence[str], to: Path, registry: str | None = 
     if to.suffix != SUFFIX:
         raise UserError(f"--to: {to}: must end in {SUFFIX}")
     for path in (to, to.with_suffix(".json")):
+        check_target(path, "--to: ")
         if path.exists():
             raise UserError(f"{path}: is there already; give another file with --to")
     outside = read_source(section(source, given), "", registry)
@@ -147,10 +150,12 @@ def _measured(outside: Outside, classifier: Classifier, data: str) -> Report:
     if images is None:
         raise UserError(f"--data: {data} has no section 'data'")
     teacher = outside.teacher
-    test = check_data([teacher], label_space([teacher.spec.classes]), images[1])
+    space = label_space([teacher.spec.classes])
+    test = check_data([teacher], space, images[1])
     logits = logits_of(classifier, test.images, torch.device("cpu"))
     return {
         "data": data,
+        "notes": [*outside.notes, *order_lines(space, test)],
         "images": len(test),
         "accuracy": percent(logits.argmax(dim=1) == test.labels),
         "calibration_error": calibration_error(logits, test.labels),

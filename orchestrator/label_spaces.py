@@ -8,7 +8,7 @@ from fusion.cards import card_entries
 from fusion.data.labelled import DataError, LabelledImages
 from fusion.label_spaces import LabelSpace, first_repeated
 from fusion.teachers import Teacher, TeacherCard
-from fusion.untrusted import Refused
+from fusion.untrusted import Refused, one_line
 from orchestrator.config import RunConfig
 from orchestrator.errors import user_error
 
@@ -74,11 +74,26 @@ def describe_classes(space: LabelSpace, teachers: Sequence[TeacherCard]) -> str:
     return f"the student learns {len(space.classes)} classes; of these know: " + "; ".join(parts)
 
 
+def class_lines(space: LabelSpace, teachers: Sequence[TeacherCard], test: LabelledImages | None) -> list[str]:
+    """What to say of the teachers' classes, and of those of `images_of`, where that is not plain."""
+    lines = [describe_classes(space, teachers)] if len(set(space.columns)) > 1 else []
+    return lines + ([] if test is None else order_lines(space, test))
+
+
+def order_lines(space: LabelSpace, test: LabelledImages) -> list[str]:
+    """One line where the classes of `images_of` are matched by their order, else none."""
+    if test.classes == space.classes:
+        return []
+    pairs = [f"{theirs} is {ours}" for theirs, ours in zip(test.classes, space.classes, strict=True)]
+    return [one_line(f"data: its classes have other names, so they are matched by order: {listed(pairs)}")]
+
+
 def images_of(test: LabelledImages, space: LabelSpace) -> LabelledImages:
     """The evaluation images with labels in the student's order, matched by the classes' names.
 
-    Images of classes that no teacher knows are left out. Where all teachers know the same classes and the
-    images have as many by other names, they are matched by their order.
+    Images of classes that no teacher knows are left out. Where all teachers and the student know the same
+    classes in one order, and the images have as many, of which none has the name of another one, they are
+    matched by their order and keep their names.
 
     Raises:
         UserError: the images have not the student's classes.
@@ -88,13 +103,21 @@ def images_of(test: LabelledImages, space: LabelSpace) -> LabelledImages:
             return test.only(space.classes)
         except DataError as error:
             raise user_error(f"data: {error}") from error
-    if space.common and len(space.classes) == len(test.classes):
+    if _in_order(space, test.classes):
         return test
     missing = [name for name in space.classes if name not in test.classes]
     raise user_error(
         f"data: it has no class {missing[0]!r}, which the teachers know (its {len(test.classes)}: "
         f"{listed(test.classes)})"
     )
+
+
+def _in_order(space: LabelSpace, names: Sequence[str]) -> bool:
+    order = tuple(range(len(names)))
+    if len(space.classes) != len(names) or any(own != order for own in space.columns):
+        return False
+    position = {name: index for index, name in enumerate(space.classes)}
+    return all(position.get(name, index) == index for index, name in enumerate(names))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -62,7 +62,7 @@ def check_name(name: str, where: str) -> None:
     Raises:
         UserError: it is none; `where` names what gave it.
     """
-    if not re.match(NAME_PATTERN, name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise user_error(
             f"{where}: must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter or digit "
             f"(got {name!r})"

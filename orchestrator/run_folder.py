@@ -4,13 +4,14 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, user_error
 from orchestrator.lock import LOCK
 from orchestrator.secrets import redact
 
@@ -58,6 +59,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file that appears whole or not at all, whoever else writes it meanwhile."""
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
@@ -84,6 +87,23 @@ def details(folder: Path, error: BaseException) -> str:
     except OSError as why:
         return f"the details could not be written ({path}: {why.strerror})"
     return f"the details are in {path}"
+
+
+def check_target(path: Path, where: str = "") -> None:
+    """That nothing seen so far keeps a file from being written as `path`; asked before what is written has
+    cost any work.
+
+    Raises:
+        UserError: it is a folder, or may not be looked at; the line starts with `where`.
+    """
+    try:
+        folder = not path.name or stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise user_error(f"{where}{path}: {getattr(error, 'strerror', error)}") from error
+    if folder:
+        raise user_error(f"{where}{path}: {os.strerror(errno.EISDIR)}")
 
 
 def is_folder(path: Path) -> bool:

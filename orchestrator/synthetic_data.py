@@ -18,6 +18,7 @@ from fusion.teachers import Teacher
 from orchestrator.errors import user_error
 from orchestrator.finished_runs import FinishedRun, read_run
 from orchestrator.results import driver_device, ensemble_of
+from orchestrator.run_folder import check_target
 
 SUFFIX = ".parquet"
 SOFT_LABELS = "soft_labels_"
@@ -35,6 +36,7 @@ def write_data_set(folder: Path, to: Path, count: int) -> str:
     """
     if to.suffix != SUFFIX:
         raise user_error(f"--out: {to}: must end in {SUFFIX}")
+    check_target(to, "--out: ")
     if to.exists():
         raise user_error(f"--out: {to}: is there already; give another file")
     run = read_run(folder)

@@ -19,6 +19,7 @@ from orchestrator.comparison.table import (
     numbers,
     run_numbers,
 )
+from orchestrator.run_folder import check_target
 from orchestrator.secrets import redact
 
 __all__ = [
@@ -71,6 +72,7 @@ def write_report(
     Raises:
         UserError: as `collect` and `compare`; or the file cannot be written.
     """
+    check_target(path, "--to: cannot write ")
     comparison = compare(collect(targets, tracking_uri), reference)
     options = {"--reference": reference, "--tracking-uri": redact(tracking_uri), "--to": str(path)}
     given = [part for name, value in options.items() if value is not None for part in (name, value)]

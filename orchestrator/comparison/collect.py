@@ -2,18 +2,21 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fusion.untrusted import one_line
 from orchestrator import journal
 from orchestrator.comparison.files import Summary, SweepFile, Trial, read_model, read_object
+from orchestrator.comparison.places import started_in
 from orchestrator.comparison.records import FINISHED, Run, Sweep
+from orchestrator.config import RunConfig
 from orchestrator.environment import ENVIRONMENT
 from orchestrator.errors import user_error
 from orchestrator.loading import load_config
 from orchestrator.secrets import redact
+from orchestrator.sweep.space import with_values
 from orchestrator.tracking import flat
 
 CONFIG, SUMMARY, SWEEP = "config.yaml", "summary.json", "sweep.json"
@@ -69,6 +72,7 @@ def run_in(folder: Path, *, name: str | None = None, origin: str | None = None) 
         "identity": origin or str(folder.resolve()),
         "config": config,
         "environment": _if_there(folder / ENVIRONMENT),
+        "started_in": None if origin else started_in(folder, config["output"]),
     }
     if not (folder / SUMMARY).exists():
         reason = f"has no {SUMMARY}: it goes on, or broke off"
@@ -100,12 +104,14 @@ def sweep_runs(folder: Path) -> list[Run]:
         UserError: its file or a trial's folder is damaged.
     """
     file = read_model(folder / SWEEP, SweepFile)
-    base = flat_config(folder / CONFIG) if (folder / CONFIG).is_file() else None
-    sweep = Sweep(name=file.name, parameters=file.parameters, base=base)
-    return [_trial(folder, sweep, trial) for trial in file.trials]
+    base = load_config(str(folder / CONFIG)) if (folder / CONFIG).is_file() else None
+    sweep = Sweep(
+        name=file.name, parameters=file.parameters, base=None if base is None else on_one_level(base)
+    )
+    return [_trial(folder, sweep, base, trial) for trial in file.trials]
 
 
-def _trial(folder: Path, sweep: Sweep, trial: Trial) -> Run:
+def _trial(folder: Path, sweep: Sweep, base: RunConfig | None, trial: Trial) -> Run:
     place = folder / trial.folder
     if not place.resolve().is_relative_to(folder.resolve()):
         raise user_error(
@@ -116,7 +122,7 @@ def _trial(folder: Path, sweep: Sweep, trial: Trial) -> Run:
         if not run.finished:
             raise user_error(f"{place}: is damaged ({SWEEP} calls it finished, but it is {run.status})")
         return dataclasses.replace(run, sweep=sweep)
-    config = flat_config(place / CONFIG) if (place / CONFIG).is_file() else _planned(sweep, trial)
+    config = flat_config(place / CONFIG) if (place / CONFIG).is_file() else _planned(folder, base, trial)
     return Run(
         name=trial.name,
         origin=one_line(str(place)),
@@ -129,20 +135,30 @@ def _trial(folder: Path, sweep: Sweep, trial: Trial) -> Run:
     )
 
 
-def _planned(sweep: Sweep, trial: Trial) -> dict[str, Any]:
+def _planned(folder: Path, base: RunConfig | None, trial: Trial) -> dict[str, Any]:
     """The configuration of a trial that has written none."""
-    return {} if sweep.base is None else {**sweep.base, **trial.parameters, "seed": trial.seed}
+    if base is None:
+        return {}
+    changes = {**trial.parameters, "seed": trial.seed}
+    where = f"{folder / SWEEP}: trial {trial.name}"
+    return on_one_level(with_values(json.loads(base.model_dump_json()), changes, where))
 
 
 def flat_config(path: Path) -> dict[str, Any]:
-    """A configuration with all its defaults, on one level, without secrets.
+    """`on_one_level` for a file.
 
     Raises:
         UserError: it cannot be read, or is wrong.
     """
-    tree: Mapping[str, Any] = json.loads(load_config(str(path)).model_dump_json())
-    cleaned: dict[str, Any] = redact(flat(tree))
-    return cleaned
+    return on_one_level(load_config(str(path)))
+
+
+def on_one_level(config: RunConfig) -> dict[str, Any]:
+    """A configuration with all its defaults, each teacher by its number, without secrets."""
+    tree: dict[str, Any] = redact(json.loads(config.model_dump_json()))
+    if tree["teachers"] is not None:
+        tree["teachers"] = {str(index): one for index, one in enumerate(tree["teachers"])}
+    return flat(tree)
 
 
 def _if_there(path: Path) -> dict[str, Any]:

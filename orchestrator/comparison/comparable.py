@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fusion.untrusted import one_line
+from orchestrator.comparison.groups import said_of_teachers
 from orchestrator.comparison.records import Run
 from orchestrator.environment import rounding
 from orchestrator.errors import user_error
@@ -18,8 +19,9 @@ SHORT_HASH = 12
 def check_comparable(runs: Sequence[Run]) -> None:
     """Refuse finished runs whose accuracies say nothing about each other.
 
-    Their sections `data` must be equal. Runs with equal seeds must have fused teachers with equal weights,
-    unless all of them trained their own and the configuration says that these were to differ.
+    Their sections `data` must be equal. Runs with equal seeds must have fused teachers with equal weights, of
+    which their configurations do not say different things, unless all of them trained their own and the
+    configuration says that these were to differ.
 
     Raises:
         UserError: which keys or teachers differ, and where.
@@ -32,9 +34,13 @@ def check_comparable(runs: Sequence[Run]) -> None:
     seen: list[Run] = []
     for run in runs:
         for other in seen:
-            if other.seed == run.seed and _hashes(other) != _hashes(run) and not _explained(other, run):
-                raise _incomparable(other, run, f"other teachers with seed {run.seed}", _teachers(other, run))
-        if not any(_hashes(one) == _hashes(run) and not differing_keys(one, run, EXPLAINS) for one in seen):
+            if other.seed != run.seed or _explained(other, run):
+                continue
+            if differing := _other_teachers(other, run):
+                raise _incomparable(other, run, f"other teachers with seed {run.seed}", differing)
+        if not any(
+            _teachers(one) == _teachers(run) and not differing_keys(one, run, EXPLAINS) for one in seen
+        ):
             seen.append(run)
 
 
@@ -56,7 +62,6 @@ def differing_keys(one: Run, other: Run, sections: Sequence[str]) -> list[str]:
         for key in dict.fromkeys([*one.config, *other.config])
         if any(key == section or key.startswith(f"{section}.") for section in sections)
         and one.config.get(key) != other.config.get(key)
-        and (key != "data.root" or one.config.get("data.source") == "folder")
     ]
     return [f"{key}: {_shown(one, key)} and {_shown(other, key)}" for key in keys]
 
@@ -71,23 +76,27 @@ def _made_with(environment: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _explained(one: Run, other: Run) -> bool:
-    own = all(run.config.get("teachers") is None for run in (one, other))
-    return own and bool(differing_keys(one, other, EXPLAINS))
+    named = any(key.startswith("teachers.") for run in (one, other) for key in run.config)
+    return not named and bool(differing_keys(one, other, EXPLAINS))
 
 
-def _hashes(run: Run) -> list[str]:
-    return [teacher.sha256 for teacher in run.results.teachers]
+def _teachers(run: Run) -> tuple[list[str], dict[str, Any]]:
+    return [teacher.sha256 for teacher in run.results.teachers], said_of_teachers(run.config)
 
 
-def _teachers(one: Run, other: Run) -> list[str]:
+def _other_teachers(one: Run, other: Run) -> list[str]:
+    """In what their teachers differ: the weights, or what both configurations say of them."""
     mine, theirs = one.results.teachers, other.results.teachers
     if len(mine) != len(theirs):
         return [f"{len(mine)} and {len(theirs)} of them"]
-    return [
+    other_weights = [
         f"{a.name}: sha256 {a.sha256[:SHORT_HASH]} and {b.sha256[:SHORT_HASH]}"
         for a, b in zip(mine, theirs, strict=True)
         if a.sha256 != b.sha256
     ]
+    ours, others = said_of_teachers(one.config), said_of_teachers(other.config)
+    both = [key for key in ours if key in others and ours[key] != others[key]]
+    return other_weights + [f"{key}: {ours[key]} and {others[key]}" for key in both]
 
 
 def _shown(run: Run, key: str) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from orchestrator.comparison.comparable import check_comparable, made_otherwise
 from orchestrator.comparison.groups import Group, make_groups, same_settings
+from orchestrator.comparison.places import with_common_paths
 from orchestrator.comparison.records import Run, Sweep
 from orchestrator.comparison.statistics import Difference, Spread, paired_difference, spread
 from orchestrator.errors import UserError, user_error
@@ -96,6 +97,7 @@ def compare(runs: Sequence[Run], reference: str | None = None) -> Comparison:
     Raises:
         UserError: no run is finished, they cannot be compared, or there is no such group.
     """
+    runs = with_common_paths(runs)
     finished = [run for run in runs if run.finished]
     if not finished:
         states = ", ".join(f"{run.name} is {run.status}" for run in runs[:5]) or "there are no runs"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,11 @@ from orchestrator.comparison.records import Run
 
 FREE = {"name", "output", "seed", "teachers", "tracking", "engine", "checkpoint", "audit"}
 """Sections that may differ within a group: they decide no result. The teachers are compared by their weights
-(`orchestrator.comparison.comparable`)."""
+(`orchestrator.comparison.comparable`) and by what `_OF_TEACHERS` says of them."""
+_OF_TEACHERS = re.compile(
+    r"teachers\.\d+\.(network|arguments|classes|image_size|channels|mean|std|value_range|label_map)(\..+)?"
+)
+"""What is given of a teacher and decides what its weights say."""
 MOST_KEYS = 4
 """Groups that differ in more keys are called after their first run, without its seed."""
 ONLY = "all runs"
@@ -110,12 +115,19 @@ def same_settings(run: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return _deciding(run) == _deciding(other)
 
 
+def said_of_teachers(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration on one level gives of its teachers, beside their files."""
+    given = {key: value for key, value in config.items() if value is not None}
+    return {key: value for key, value in given.items() if _OF_TEACHERS.fullmatch(key)}
+
+
 def _decides(run: Run) -> dict[str, Any]:
     return _deciding(run.config)
 
 
 def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key.partition(".")[0] not in FREE}
+    decides = {key: value for key, value in config.items() if key.partition(".")[0] not in FREE}
+    return decides | said_of_teachers(config)
 
 
 def _identity(config: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.comparison.files import Parameter, Summary
@@ -45,6 +46,8 @@ class Run:
     classes: Sequence[str] = ()
     """Names of the classes, if they are known."""
     sweep: Sweep | None = None
+    started_in: Path | None = None
+    """The folder that its relative paths count from, if that is known."""
 
     @property
     def finished(self) -> bool:

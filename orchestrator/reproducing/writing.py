@@ -10,6 +10,7 @@ from orchestrator.config import RunConfig
 from orchestrator.reproducing.layout import Numbers
 from orchestrator.reproducing.results import REFERENCES, Cell, Filled
 from orchestrator.reproducing.tables import TITLES
+from orchestrator.secrets import redact
 
 DASH = "-"
 CSV_HEADER = (
@@ -25,7 +26,7 @@ def markdown(
     seeds: Sequence[int],
     command: Sequence[str],
 ) -> str:
-    """The whole page; `configs` by the name of a part."""
+    """The whole page, without the command's secrets; `configs` by the name of a part."""
     lines = [
         f"# {title}",
         "",
@@ -35,7 +36,7 @@ def markdown(
         "data, networks and schedule; where these differ from the ones named, the two columns do not have to "
         "agree.",
         "",
-        f"    {shlex.join(command)}",
+        f"    {shlex.join(redact(one) for one in command)}",
     ]
     for one in parts:
         lines += ["", *_part(one, configs[one.part.name], len(seeds))]

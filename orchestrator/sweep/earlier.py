@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.config import RunConfig
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, user_error
 from orchestrator.identity import check_identity
 from orchestrator.loading import load_config
 from orchestrator.lock import LOCK, locked
+from orchestrator.secrets import redact
 from orchestrator.sweep.board import SWEEP, Row, read_sweep
 from orchestrator.sweep.paths import absolute
 from orchestrator.sweep.space import Parameters
@@ -56,11 +57,15 @@ def begun_before(config: RunConfig) -> Earlier | None:
     """
     assert config.name is not None
     folder = Path(config.output).absolute() / config.name
-    if not (folder / SWEEP).exists():
-        return None
+    try:
+        if not (folder / SWEEP).exists():
+            return None
+    except OSError as error:
+        raise user_error(f"output: {folder}: {error.strerror}") from error
     known = read_sweep(folder)
     before = load_config(str(folder / CONFIG))
-    theirs, ours = (flat(one.model_dump(mode="json")) for one in (before, absolute(config)))
+    # What the folder holds was written without secrets.
+    theirs, ours = (flat(redact(one.model_dump(mode="json"))) for one in (before, absolute(config)))
     try:
         check_identity(theirs, ours, str(folder))
     except UserError as error:

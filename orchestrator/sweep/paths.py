@@ -10,6 +10,7 @@ from orchestrator.errors import UserError
 from orchestrator.registry import is_registered
 from orchestrator.sources import is_elsewhere
 from orchestrator.sweep.space import Space
+from orchestrator.teacher_source import TeacherSource
 from orchestrator.teachers import with_versions
 from orchestrator.tracking import SQLITE, tracking_uri
 from orchestrator.transfer import DATA, NOISE
@@ -46,10 +47,7 @@ def absolute(config: RunConfig) -> RunConfig:
     if isinstance(method, Nayer) and method.embeddings is not None:
         changes["method"] = dataclasses.replace(method, embeddings=_from_root(method.embeddings))
     if config.teachers is not None:
-        changes["teachers"] = tuple(
-            one if is_elsewhere(one.source) else one.model_copy(update={"source": _from_root(one.source)})
-            for one in config.teachers
-        )
+        changes["teachers"] = tuple(map(_teacher, config.teachers))
     if config.checkpoint.cache is not None:
         changes["checkpoint"] = config.checkpoint.model_copy(
             update={"cache": _from_root(config.checkpoint.cache)}
@@ -80,6 +78,12 @@ def _value(key: str, value: Any) -> Any:
     if key == SOURCES and isinstance(value, list):
         return [_source(one) for one in value]
     return _from_root(value) if key == EMBEDDINGS and isinstance(value, str) else value
+
+
+def _teacher(one: TeacherSource) -> TeacherSource:
+    source = one.source if is_elsewhere(one.source) else _from_root(one.source)
+    classes = _from_root(one.classes) if isinstance(one.classes, str) else one.classes
+    return one.model_copy(update={"source": source, "classes": classes})
 
 
 def _source(name: str) -> str:

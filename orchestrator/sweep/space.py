@@ -55,6 +55,11 @@ class Parameter(_Part):
             raise ValueError(f"range: must rise (got {list(self.range)})")
         if self.range is not None and self.scale == "log" and self.range[0] <= 0:
             raise ValueError(f"range: must be above 0 on a log scale (got {list(self.range)})")
+        if self.range is not None and is_whole(self) and not all(end.is_integer() for end in self.range):
+            raise ValueError(
+                f"range: must end in whole numbers as the grid has them, or the grid have 1.0 for 1 (got "
+                f"{list(self.range)})"
+            )
         return self
 
 

@@ -194,8 +194,8 @@ def old_storage_of_a_terabyte(folder: Path) -> Path:
 @outside("a zip directory of 4,000,000,000 bytes")
 def zip_directory_of_gigabytes(folder: Path) -> Path:
     data = bytearray(torch_saved(weights()))
-    end = data.rfind(b"PK\x05\x06")
-    data[end + 12 : end + 16] = (4_000_000_000).to_bytes(4, "little")
+    record = data.rfind(b"PK\x06\x06")
+    data[record + 40 : record + 48] = (4_000_000_000).to_bytes(8, "little")
     return written(folder, bytes(data))
 
 

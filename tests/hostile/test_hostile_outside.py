@@ -2,6 +2,8 @@
 
 import io
 import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import torchvision  # noqa: F401 - imported before the first fork, so that no ca
 
 from fusion.fitting import closest
 from fusion.outside import read_outside
+from fusion.torch_file import open_torch_file
+from tests.hostile.archives import AMBIGUOUS
 from tests.hostile.foreign import torch_saved
 from tests.hostile.isolated import isolated
 from tests.hostile.making import MARKER, weights
@@ -54,3 +58,37 @@ def test_the_payloads_are_live(name: str, tmp_path: Path) -> None:
     path = OUTSIDE[name][0](tmp_path)
     isolated(lambda: torch.load(io.BytesIO(path.read_bytes()), weights_only=False))
     assert (tmp_path / MARKER).exists()
+
+
+@pytest.mark.parametrize("make", AMBIGUOUS)
+def test_the_ambiguous_archives_show_one_thing_and_are_read_as_another(
+    make: Callable[[object, object], bytes],
+) -> None:
+    data = make({"read": "by PyTorch, and longer"}, {"shown": 1})
+    program = zipfile.ZipFile(io.BytesIO(data)).read("archive/data.pkl")
+    assert b"shown" in program and b"read" not in program
+    assert list(torch.load(io.BytesIO(data), weights_only=True)) == ["read"]
+
+
+def _repacked(data: bytes) -> bytes:
+    """By `zipfile`, which writes no record for archives of any size."""
+    found = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(found, "w") as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    return found.getvalue()
+
+
+@pytest.mark.parametrize("tensors", [1, 300])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda data: data,
+        lambda data: data[:-10] + b"\xff" * 8 + data[-2:],  # As of 4 GiB and more: only the record says it.
+        _repacked,
+    ],
+    ids=["saved", "saved as if large", "repacked"],
+)
+def test_archives_that_say_one_thing_are_read(form: Callable[[bytes], bytes], tensors: int) -> None:
+    data = form(torch_saved({f"w{index}": torch.zeros(1) for index in range(tensors)}))
+    assert len(open_torch_file(io.BytesIO(data), len(data)).shapes) == tensors

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from fusion.criteria import CRITERIA
 from fusion.generator import DfqGenerator
-from fusion.methods import Dfmf
+from fusion.methods import Cmi, CmiGa, Dfmf, Dfq
 from fusion.networks import ImageSpec
 from fusion.seeding import seeded_initialisation
 from fusion.teachers import Teacher, save_teacher
@@ -27,7 +27,7 @@ from orchestrator.choosing_report import runs_table
 from orchestrator.cli import app
 from orchestrator.errors import UserError
 from orchestrator.finished_runs import read_run
-from orchestrator.loading import dump_config, parse_config
+from orchestrator.loading import dump_config, load_config, parse_config
 from orchestrator.ranking import RANKABLE, Record, choose
 from tests.tiny import SPEC, settings, teacher
 
@@ -213,6 +213,39 @@ def test_a_configuration_is_named_by_what_most_runs_do_not_have() -> None:
     assert choosing.differences([*base, other]) == [*["as most"] * 3, "method.tau=1.0 method.alpha=0.2"]
 
 
+def test_methods_whose_settings_have_other_names_are_told_apart() -> None:
+    runs = [settings(method=one) for one in (Dfmf(), Dfmf(), Dfmf(alpha=0.2), Cmi(), CmiGa(), Dfq(), Dfq())]
+    words = choosing.differences(runs)
+    assert len(set(words)) == 5
+    assert words[0].startswith("method.name=dfmf") and words[2].endswith("method.alpha=0.2")
+    assert words[5] == words[6] == "method.name=dfq"
+    assert choosing.differences([*[settings(method=Dfmf())] * 2, settings(method=Cmi(bank_images=20))]) == [
+        *["as most"] * 2,
+        "method.name=cmi method.beta=0.0 method.critic_mode=eval",
+    ]
+
+
+def test_runs_of_several_methods_are_examined_and_one_is_chosen(tmp_path: Path) -> None:
+    trials = []
+    for seed in (0, 1):
+        pair = save_pair(tmp_path / f"teachers-{seed}", 10 * seed)
+        right, wrong = teacher(10 * seed), teacher(10 * seed + 5)
+        for method, share in (("dfmf", 1.0), ("dfq", 0.0), ("zskt", 0.3)):
+            name = f"trials/{method}-{seed}"
+            changes: dict[str, Any] = {"method": {"name": method}}
+            if method == "zskt":
+                changes["schedule"] = {"warmup_epochs": 0}
+            make_run(tmp_path / name, blend(share, right, wrong), pair, seed=seed, accuracy=50.0, **changes)
+            parameters = {"method.name": method}
+            trials.append({"folder": name, "status": "finished", "seed": seed, "parameters": parameters})
+    (tmp_path / "sweep.json").write_text(json.dumps({"trials": trials}))
+    done = dfmf_choose(tmp_path, "--by", "common/divergence", "--json", tmp_path / "found.json")
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["chosen"] == "method.name=dfq"
+    assert len(found["configurations"]) == 3 and len(found["runs"]) == 6
+
+
 def test_what_a_run_says_of_its_own_exam_is_taken_if_it_is_whole(copy: Path) -> None:
     folder = copy / "trials" / "0.1-0"
     measured = rank_runs([folder])[0].criteria
@@ -283,8 +316,14 @@ def test_runs_that_cannot_be_compared_are_refused(sweep: Path, tmp_path: Path) -
     assert [record.seed for record in rank_runs([one, seed])] == [0, 7]
     pair = sorted((sweep / "teachers-0").glob("*.safetensors"))
     weighted = make_run(tmp_path / "weighted", teacher(0), pair, weights=[1, 3])
-    with pytest.raises(UserError, match=r"weights of them"):
+    with pytest.raises(UserError, match=r"inputs of them or weights"):
         rank_runs([one, weighted])
+    mapped = make_run(tmp_path / "mapped", teacher(0), pair)
+    given = f"teachers=[{{path: {pair[0]}, label_map: {{a: b, b: a}}}}, {{path: {pair[1]}}}]"
+    config = load_config(str(mapped / "config.yaml"), [given])
+    (mapped / "config.yaml").write_text(dump_config(config))
+    with pytest.raises(UserError, match=r"mapped: other teachers, inputs of them or weights"):
+        rank_runs([one, mapped])
     for spec, words in (
         (
             ImageSpec(size=8, channels=1, classes=("a", "b"), mean=(0.3,), std=(0.4,)),

@@ -56,6 +56,15 @@ def test_a_failed_trial_is_of_the_group_of_its_value_however_the_number_is_writt
     assert len(group.runs) == len(group.others) == 1
 
 
+def test_a_trial_that_has_not_begun_is_of_the_group_of_its_method(tmp_path: Path) -> None:
+    case = {"method.name": "dfq", "schedule.warmup_epochs": 0}
+    waiting = trial("dfq_seed-1", 1, case, "waiting")
+    folder = write_sweep(tmp_path / "s", {("dfmf", 0): 90.0}, waiting, key="method.name", base="seed=0")
+    write_run(tmp_path / "dfq", "method={name: dfq}", "schedule.warmup_epochs=0", accuracy=80.0)
+    groups = compare(collect([folder, tmp_path / "dfq"])).groups
+    assert [(len(group.runs), len(group.others)) for group in groups] == [(1, 0), (1, 1)]
+
+
 def test_seeds_and_places_do_not_make_a_group_and_a_repeated_run_counts_once(tmp_path: Path) -> None:
     folders = [
         write_run(tmp_path / "a", seed=0, accuracy=90.0),

@@ -45,7 +45,7 @@ def test_runs_on_other_data_are_refused_with_the_keys(tmp_path: Path) -> None:
 
 def test_the_folder_of_a_named_data_set_is_no_other_data(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / root, f"data.root={root}", "data.source=cifar10") for root in ("x", "y")]
-    assert compare(collect(runs)).counted
+    assert len(compare(collect(runs)).groups) == 1
 
 
 def test_other_teachers_are_refused_unless_their_pretraining_explains_them(tmp_path: Path) -> None:
@@ -60,6 +60,65 @@ def test_other_teachers_are_refused_unless_their_pretraining_explains_them(tmp_p
         write_run(tmp_path / name, *changes, hashes=(name, "same"))
     assert "other teachers" in refuse(str(tmp_path / "d"), str(tmp_path / "e"))
     assert "other teachers" in refuse(str(one), str(tmp_path / "d"))
+
+
+def test_what_is_said_of_teachers_beside_their_weights_makes_other_teachers(tmp_path: Path) -> None:
+    def run(name: str, said: str, **changes: Any) -> str:
+        teachers = f"teachers=[{{source: x.pt, name: x, {said}}}, {{source: y.pt, name: y}}]"
+        return str(write_run(tmp_path / name, "pretrain=null", teachers, **changes))
+
+    half = run("half", "mean: [0.5]")
+    other = run("zero", "mean: [0.0]")
+    assert "other teachers with seed 0 (teachers.0.mean: [0.5] and [0.0])" in refuse(half, other)
+    # The others' files may say the same, so these are no refusal, but no repetition either.
+    silent = run("silent", "licence: MIT", accuracy=70.0)
+    mapped = run("swapped", "mean: [0.5], label_map: {'1': '2', '2': '1'}", accuracy=50.0)
+    compared = compare(collect([half, silent, mapped]))
+    assert [[run.name for run in group.runs] for group in compared.groups] == [
+        ["half"],
+        ["silent"],
+        ["swapped"],
+    ]
+    again = compare(collect([half, run("again", "mean: [0.5]")]))
+    assert len(again.groups) == 1 and "repeats the configuration" in again.notes[0]
+
+
+def parquet(folder: Path, *overrides: str, output: str = "runs", **changes: Any) -> Path:
+    """A run that was started in the folder above that of all runs."""
+    data = f"data={{source: parquet, train: {overrides[0]}, test: {overrides[1]}}}"
+    return write_run(folder, data, f"output={output}", *overrides[2:], **changes)
+
+
+def test_data_given_from_the_root_on_or_from_where_a_run_was_started_are_the_same(tmp_path: Path) -> None:
+    absolute = [str(tmp_path / "x" / name) for name in ("tr.parquet", "te.parquet")]
+    relative = ["../x/tr.parquet", "../x/./te.parquet"]
+    started = parquet(tmp_path / "p" / "runs" / "a", *relative)
+    swept = parquet(tmp_path / "s" / "b", *absolute, output=str(tmp_path / "s"), seed=1)
+    (group,) = compare(collect([started, swept])).groups
+    assert len(group.runs) == 2
+    other = parquet(tmp_path / "q" / "z" / "runs" / "c", *relative)
+    assert f"other data (data.train: {absolute[0]} and ../x/tr.parquet" in refuse(str(swept), str(other))
+    assert "other data" in refuse(str(other), str(swept))
+    # Moved away from where it was started, only the end of a path can be held against another one.
+    lost = parquet(tmp_path / "moved", "tr.parquet", "te.parquet")
+    assert compare(collect([lost, swept])).counted
+    lost = parquet(tmp_path / "also", "y/tr.parquet", "te.parquet")
+    assert "data.train" in refuse(str(lost), str(swept))
+
+
+def test_sources_of_images_are_the_same_wherever_they_are_written_from(tmp_path: Path) -> None:
+    def run(folder: Path, sources: str, **changes: Any) -> Path:
+        method = f"method={{name: transfer_set, sources: {sources}}}"
+        return write_run(folder, "schedule.warmup_epochs=0", "output=runs", method, **changes)
+
+    runs = [
+        run(tmp_path / "runs" / "a", "[mine, noise]"),
+        run(tmp_path / "runs" / "b", f"[{tmp_path}/mine, noise]", seed=1),
+        run(tmp_path / "runs" / "c", f"[{tmp_path}/mine, {tmp_path}/noise]", seed=2),
+        run(tmp_path / "elsewhere" / "runs" / "d", f"[{tmp_path}/other/mine, noise]", seed=3),
+    ]
+    groups = compare(collect(runs)).groups
+    assert [[one.name for one in group.runs] for group in groups] == [["a", "b"], ["c"], ["d"]]
 
 
 def test_an_empty_comparison_is_refused(tmp_path: Path) -> None:

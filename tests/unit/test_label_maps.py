@@ -12,7 +12,7 @@ from fusion.teachers import Teacher
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
 from orchestrator.identity import run_identity
-from orchestrator.label_spaces import check_classes, describe_classes, images_of, renamed
+from orchestrator.label_spaces import check_classes, class_lines, describe_classes, images_of, renamed
 from orchestrator.loading import parse_config
 from orchestrator.teachers import lessons, split
 from tests.tiny import SPEC, teacher, tiny_run
@@ -122,14 +122,33 @@ def test_images_are_matched_by_name_and_those_of_other_classes_left_out() -> Non
     assert found.classes == ("d", "b", "a")
     assert found.labels.tolist() == [2, 1, 0, 1]
     assert torch.equal(found.images, test.images[[0, 1, 3, 4]])
-    # Other names are matched by order only where all teachers know the same classes.
-    assert images_of(test, label_space(["wxyz", "zyxw"])) is test
     with pytest.raises(UserError, match=r"^data: it has no class 'w', which the teachers know \(its 4: a, b"):
         images_of(test, label_space(["wxy", "yz"]))
     with pytest.raises(UserError, match=r"^data: there is no image$"):
         images_of(images([0, 0], "abcd"), label_space(["cd"]))
     with pytest.raises(DataError, match="there is no class 'e'"):
         test.only("ae")
+
+
+def test_images_of_other_names_are_matched_by_order_where_there_is_one_order_and_that_is_said() -> None:
+    test = images([0, 1, 2, 3, 1], "abcd")
+    space = label_space(["wxyz", "wxyz"])
+    assert images_of(test, space) is test
+    assert class_lines(space, teachers("wxyz", "wxyz"), test) == [
+        "data: its classes have other names, so they are matched by order: a is w, b is x, c is y, d is z"
+    ]
+    assert class_lines(space, teachers("wxyz", "wxyz"), None) == []
+    named = label_space(["abcd", "abcd"])
+    assert class_lines(named, teachers("abcd", "abcd"), images_of(test, named)) == []
+    assert images_of(test, label_space(["wbyz"])) is test  # One of the names that fit stands where it should.
+    for known, classes in (
+        (["wxyz", "zyxw"], None),
+        (["wxyz", "wxyz"], "zyxw"),
+        (["wxyz"], "xwyz"),
+        (["wayz"], None),
+    ):
+        with pytest.raises(UserError, match=r"^data: it has no class '\w', which the teachers know"):
+            images_of(test, label_space(known, classes))
 
 
 def pretraining(**changes: Any) -> RunConfig:

@@ -111,6 +111,7 @@ def test_what_is_no_teacher_never_reaches_the_registry(folder: Path, tmp_path: P
     file = folder / "0.safetensors"
     for arguments, words in (
         ([str(file), "--name", "../evil"], "--name: must be 1 to 64 of A-Z"),
+        ([str(file), "--name", "a\n"], "--name: must be 1 to 64 of A-Z"),
         ([str(file), "--name", "a", "--alias", "latest"], "--alias: must be letters, digits"),
         ([str(file), "--name", "a", "--alias", "v3"], "--alias: must be"),
         ([str(tmp_path / "gone.pt"), "--name", "a", "network=resnet8"], "No such file or directory"),

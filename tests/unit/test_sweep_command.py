@@ -32,3 +32,9 @@ def test_going_on_with_what_is_no_sweep_is_a_line(tmp_path: Path) -> None:
     said = CliRunner().invoke(app, ["sweep", "--resume", str(tmp_path), "--concurrent", "1"])
     assert said.exit_code == 2
     assert said.stderr.startswith(f"{tmp_path}: no sweep (sweep.json: ")
+
+
+def test_more_seeds_than_a_space_may_have_are_refused() -> None:
+    said = CliRunner().invoke(app, ["sweep", "demo", "--space", "m_ga", "--seeds", "1001"])
+    assert said.exit_code == 2
+    assert "'--seeds'" in said.stderr and "1000" in said.stderr

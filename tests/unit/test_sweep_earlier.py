@@ -1,5 +1,6 @@
 """A second sweep in a folder keeps what the first one knew; without Ray."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.comparison import collect
-from orchestrator.errors import Interrupted
+from orchestrator.errors import Interrupted, UserError
 from orchestrator.reproducing import Order, reproduce
 from orchestrator.sweep import driving
 from tests.paper_tables import stops_after, without_cluster
@@ -57,3 +58,22 @@ def test_another_order_keeps_the_trials_of_the_first_and_runs_its_own_alone(
 
     driving.resume(folder, console=QUIET)
     assert set(states(folder).values()) == {"finished"}
+
+
+def test_an_order_with_a_password_goes_on_and_its_table_does_not_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_cluster(monkeypatch)
+    monkeypatch.setattr(driving, "run_trials", stops_after(0))
+    asked = order(tmp_path, "m_ga_5")
+    secret = "tracking.uri=https://me:hunter2@mlflow.example/"
+    asked = dataclasses.replace(asked, overrides=(*asked.overrides, secret))
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            reproduce(asked, QUIET)
+    folder = tmp_path / "dfmf-s1-digits"
+    assert "tracking.uri=https://***@mlflow.example/" in (folder / "table.md").read_text()
+    assert not [one for one in folder.rglob("*") if one.is_file() and b"hunter2" in one.read_bytes()]
+    elsewhere = dataclasses.replace(asked, overrides=(*asked.overrides, secret.replace("mlflow", "other")))
+    with pytest.raises(UserError, match=r"is of another configuration: tracking\.uri"):
+        reproduce(elsewhere, QUIET)

@@ -70,6 +70,10 @@ def test_the_four_parameters_of_the_paper_have_a_space_each() -> None:
             "parameters: {method.tau: {grid: [1], range: [0, 1], scale: log}}",
             "must be above 0 on a log scale",
         ),
+        (
+            "parameters: {method.tau: {grid: [1, 3, 10], range: [0.5, 20.0], scale: log}}",
+            "parameters.method.tau: range: must end in whole numbers as the grid has them",
+        ),
         ("parameters: {method.tau: {gird: [1]}}", "parameters.method.tau.gird: unknown key"),
         ("parameters: {method.tau: {grid: [1]}}\nseeds: 0", "seeds"),
         ("seeds: 1", "parameters: name at least one, or cases"),
@@ -184,6 +188,11 @@ def test_all_paths_of_a_trial_start_at_the_root(tmp_path: Path, monkeypatch: pyt
     assert (whole.data.root, whole.output) == (str(tmp_path / "images"), str(tmp_path / "out"))
     assert whole.tracking.uri == f"sqlite:///{tmp_path}/out/mlflow.db"
     assert absolute(whole) == whole
+    told = tiny_run(
+        teachers=[{"path": "a.pt", "classes": "names.txt"}, {"path": "b.pt", "classes": ["x", "y"]}]
+    )
+    given = absolute(parse_config(told, "run")).teachers or ()
+    assert [one.classes for one in given] == [str(tmp_path / "names.txt"), ("x", "y")]
     nayer = {"name": "nayer", "embeddings": "names.npy"}
     other = absolute(parse_config(tiny_run(method=nayer, schedule={"warmup_epochs": 0}), "run"))
     assert other.method.embeddings == str(tmp_path / "names.npy")  # type: ignore[union-attr]
