@@ -72,7 +72,8 @@ def fuse(
 
     Teachers that the configuration does not name are pretrained first. Everything goes into one new folder,
     and a summary is printed at the end. Ctrl-C stops a run and keeps what it has; `--resume FOLDER` goes on
-    with it, to the same bits as if it had not been stopped (RUN is then the folder's own configuration).
+    with it, on the CPU to the same bits as if it had not been stopped (RUN is then the folder's own
+    configuration).
     """
     with one_line_errors():
         chosen, changes = _with_resume(run, overrides, resume)
