@@ -76,7 +76,7 @@ class Learning:
         for had, network in student.critics.past.items():
             source.learnt(had, as_arrays(network))
         self._ahead: tuple[Batches, list[dict[str, float]]] | None = None
-        # Worth it where the parties label meanwhile, or a copy to the device can run beside the updates.
+        # Worth it where the parties label meanwhile, or a GPU works off updates while this process fetches.
         ahead = prefetch if lag is None else lag
         self._looks_ahead = ahead > 0 and (not student.teachers or student.device.type == "cuda")
 

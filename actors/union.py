@@ -26,7 +26,7 @@ def unite(outputs: Sequence[Iteration], device: torch.device) -> Tensor:
     """
     images = torch.from_numpy(np.concatenate([output["images"] for output in outputs], axis=1))
     if device.type == "cuda":
-        # Pinned and asynchronous: the copy runs beside the kernels of the updates in work.
+        # Pinned and asynchronous: nobody waits here until the device has done the updates before it.
         return images.pin_memory().to(device, non_blocking=True)
     return images
 

@@ -10,6 +10,10 @@ from torch import nn
 
 from fusion.settings import Settings, setting
 
+COMPILATIONS = 64
+"""Of one function: for each architecture with and without gradients for weights and images, and for other
+batch sizes. PyTorch allows 8."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compute(Settings):
@@ -34,6 +38,11 @@ class Compute(Settings):
         layouts = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
         module.to(device=device, memory_format=layouts[self.memory_format])  # type: ignore[call-overload]
         if self.compile:
+            from torch._dynamo import config  # Seconds to import.
+
+            # All classifiers share one `forward`, and what has been compiled too often goes on uncompiled.
+            # Holds for the calling thread, in which the module will compute.
+            config.recompile_limit = max(config.recompile_limit, COMPILATIONS)
             module.compile()
         return module
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -71,7 +72,8 @@ def fuse(
 
     Teachers that the configuration does not name are pretrained first. Everything goes into one new folder,
     and a summary is printed at the end. Ctrl-C stops a run and keeps what it has; `--resume FOLDER` goes on
-    with it, to the same bits as if it had not been stopped (RUN is then the folder's own configuration).
+    with it, on the CPU to the same bits as if it had not been stopped (RUN is then the folder's own
+    configuration).
     """
     with one_line_errors():
         chosen, changes = _with_resume(run, overrides, resume)
@@ -114,7 +116,12 @@ def submit(
         from orchestrator.submitting import submit as submit_run
 
         chosen, changes = _with_resume(run, overrides, resume)
-
+        if chosen is not None and resume is None and (output := _lost_output(chosen, changes, working_dir)):
+            print(
+                f"output: {output} is relative, so the results will lie in Ray's temporary copy of the "
+                "working directory; give a path that all nodes see: output=/shared/runs",
+                file=sys.stderr,
+            )
         submit_run(
             chosen,
             changes,
@@ -181,6 +188,18 @@ def _with_resume(
     if resume is not None and run is not None and "=" in run:
         return None, [run, *changes]
     return run, changes
+
+
+def _lost_output(run: str, overrides: list[str], working_dir: Path) -> str | None:
+    """Where a job writes, if that is relative; None also where only the job can read its configuration."""
+    from orchestrator.loading import load_config
+
+    here = working_dir / run
+    try:
+        output = load_config(str(here) if here.is_file() else run, overrides).output
+    except UserError:
+        return None
+    return None if Path(output).is_absolute() else output
 
 
 if __name__ == "__main__":

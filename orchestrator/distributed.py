@@ -2,9 +2,10 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+import ray
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -16,13 +17,17 @@ from fusion.assembly import student_spec
 from orchestrator.cluster import cluster, placed
 from orchestrator.costs import count, faster_labelling
 from orchestrator.crew import STUDENT, Crew, GoBack, StudentLost, kill_all
-from orchestrator.engines import Course, Fused, Job, Lesson, Observer
+from orchestrator.engines import Course, Fused, Hardware, Job, Lesson, Observer
+from orchestrator.environment import processor
 from orchestrator.group_phase import GroupPhase
 from orchestrator.main_phase import MainPhase
 from orchestrator.placement import Plan, Share
 from orchestrator.pretraining_phase import Begin, Teaching, pretrain_all
 from orchestrator.sections import EngineSettings
 from orchestrator.warm_up import WarmUp
+
+KIND = "accelerator_type:"
+"""How Ray's names for kinds of GPUs begin."""
 
 
 class RayEngine:
@@ -39,6 +44,13 @@ class RayEngine:
         self._keep_actors = keep_actors
         self._kept: tuple[dict[Members, Any], Any] | None = None
         self._sessions = itertools.count(1)
+
+    @property
+    def hardware(self) -> Hardware:
+        """Of the actors that the parties live in, and of all, any of which may pretrain."""
+        return Hardware(
+            parties=_names([group.share for group in self._plan.groups]), lessons=_names(self._plan.placed)
+        )
 
     def pretrain(self, course: Course) -> None:
         """Side by side, as many at once as there are bundles. What is lost is begun again.
@@ -143,6 +155,16 @@ class RayEngine:
                 self._group, placement_group_bundle_index=bundle
             ),
         }
+
+
+def _names(shares: Sequence[Share]) -> str:
+    """What they compute on. This process may have no GPU itself, so of GPUs it is the cluster's kinds."""
+    devices = {share.device for share in shares}
+    names = [processor()] if "cpu" in devices else []
+    if "cuda" in devices:
+        found = sorted(name for name in ray.cluster_resources() if name.startswith(KIND))
+        names.append(" ".join(["GPU", *(name.removeprefix(KIND) for name in found)]))
+    return ", ".join(names)
 
 
 @contextlib.contextmanager

@@ -98,6 +98,14 @@ class Fused:
     """Iterations of the main phase that went into the student."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What an engine computes on, by name, as far as this process can know it."""
+
+    parties: str
+    lessons: str
+
+
 class Observer(Protocol):
     """Hears how a fusion goes on."""
 
@@ -116,6 +124,10 @@ class Observer(Protocol):
 
 class Engine(Protocol):
     """Where pretraining and fusion run."""
+
+    @property
+    def hardware(self) -> Hardware:
+        """What decides the last bits of what it computes."""
 
     def pretrain(self, course: Course) -> None:
         """Train each lesson's classifier."""

@@ -110,7 +110,8 @@ class Run:
         carry = dict if self.config.checkpoint.to is None else partial(carried, self.folder)
         spent = partial(self.watch.spent, recorder)
         checkpoints = Checkpoints(where, keep, identity, self.display.said, carry, spent)
-        with shared_warm_up(self.config, teachers, self.display.said) as shared:
+        hardware = self.engine.hardware.parties
+        with shared_warm_up(self.config, teachers, hardware, self.display.said) as shared:
             heard = shared.heard if shared is not None else None
             keeper = keeper_for(self.config, checkpoints, self.display.said, heard)
             try:

@@ -7,7 +7,8 @@ from fusion.assembly import build_party, build_student, student_spec
 from fusion.epoch import EpochReport, epoch_report, party_metrics, to_uint8
 from fusion.health import check_epoch, check_iteration
 from fusion.pretraining import train_classifier
-from orchestrator.engines import WARMUP_EPOCH, Course, Fused, Job, Observer
+from orchestrator.engines import WARMUP_EPOCH, Course, Fused, Hardware, Job, Observer
+from orchestrator.environment import processor
 from orchestrator.snapshot import PartySnapshot, Snapshot
 
 
@@ -17,6 +18,12 @@ class LocalEngine:
     def __init__(self, threads: int) -> None:
         torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def hardware(self) -> Hardware:
+        """The GPU or the processor."""
+        name = torch.cuda.get_device_name() if self._device.type == "cuda" else processor()
+        return Hardware(parties=name, lessons=name)
 
     def pretrain(self, course: Course) -> None:
         """One after the other."""

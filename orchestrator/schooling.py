@@ -27,7 +27,8 @@ def pretrained(
     trained = trained_already(todo, own)
     missing = [lesson for lesson in todo if lesson.name not in trained]
     cache = config.checkpoint.cache if missing else None
-    with claimed(cache, "teachers", pretraining_key(config, todo) if cache else {}, say) as shared:
+    key = pretraining_key(config, todo, engine.hardware.lessons) if cache else {}
+    with claimed(cache, "teachers", key, say) as shared:
 
         def taught(lesson: Lesson, weights: Weights) -> None:
             if shared is not None:

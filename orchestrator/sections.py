@@ -62,7 +62,7 @@ class EngineSettings(Section):
 
 
 class Checkpointing(Section):
-    """Snapshots of the whole run, from which `dfmf fuse --resume` goes on to the same bits."""
+    """Snapshots of the whole run, from which `dfmf fuse --resume` goes on, on the CPU to the same bits."""
 
     to: str | None = None
     """A folder or a URI (s3://, gs://, hdfs://, ...), from which a run can go on whose folder is lost; empty:

@@ -21,7 +21,6 @@ from fusion.teachers import Teacher
 from orchestrator.checkpoints import Checkpoints
 from orchestrator.config import RunConfig
 from orchestrator.engines import Lesson
-from orchestrator.environment import processor
 from orchestrator.errors import UserError
 from orchestrator.lock import InUse, locked_in_turn
 from orchestrator.recording import teacher_hash
@@ -33,8 +32,8 @@ DECIDES_WARM_UP = ("seed", "generator", "compute")
 1-10)."""
 
 
-def pretraining_key(config: RunConfig, lessons: Sequence[Lesson]) -> dict[str, Any]:
-    """What decides the weights of classifiers that are pretrained."""
+def pretraining_key(config: RunConfig, lessons: Sequence[Lesson], hardware: str) -> dict[str, Any]:
+    """What decides the weights of classifiers that are pretrained on `hardware`."""
     assert config.pretrain is not None
     return {
         "lessons": [
@@ -48,12 +47,12 @@ def pretraining_key(config: RunConfig, lessons: Sequence[Lesson]) -> dict[str, A
         ],
         "recipe": dataclasses.asdict(config.pretrain.recipe),
         "seed": config.seed,
-        **_machinery(config),
+        **_machinery(config, hardware),
     }
 
 
-def warm_up_key(config: RunConfig, teachers: Sequence[Teacher]) -> dict[str, Any]:
-    """What decides the parties after the warm-up."""
+def warm_up_key(config: RunConfig, teachers: Sequence[Teacher], hardware: str) -> dict[str, Any]:
+    """What decides the parties after the warm-up on `hardware`."""
     tree = json.loads(config.model_dump_json())
     schedule, optimisation = tree["schedule"], tree["optimisation"]
     return {
@@ -71,7 +70,7 @@ def warm_up_key(config: RunConfig, teachers: Sequence[Teacher]) -> dict[str, Any
         "schedule": {key: schedule[key] for key in ("warmup_epochs", "iterations_per_epoch", "batch_size")},
         "warmup_loss": config.method.warmup_loss,
         **{key: tree["method"][key] for key in config.method.warmup_settings},
-        **_machinery(config),
+        **_machinery(config, hardware),
     }
 
 
@@ -169,27 +168,26 @@ class WarmUps:
 
 @contextlib.contextmanager
 def shared_warm_up(
-    config: RunConfig, teachers: Sequence[Teacher], say: Callable[[str], None]
+    config: RunConfig, teachers: Sequence[Teacher], hardware: str, say: Callable[[str], None]
 ) -> Iterator[WarmUps | None]:
-    """The warm-up that other runs have in common with this one; None without a cache."""
+    """The warm-up that other runs on such `hardware` have in common with this one; None without a cache."""
     steps, cache = config.schedule.warmup_steps, config.checkpoint.cache
     if cache is None or steps == 0:
         yield None
         return
-    key = json.loads(json.dumps(warm_up_key(config, teachers)))  # As it will be read back.
+    key = json.loads(json.dumps(warm_up_key(config, teachers, hardware)))  # As it will be read back.
     with contextlib.ExitStack() as claim:
         folder = claim.enter_context(claimed(cache, "warm-up", key, say))
         assert folder is not None
         yield WarmUps(folder, key, len(teachers), steps, claim.close, say)
 
 
-def _machinery(config: RunConfig) -> dict[str, Any]:
+def _machinery(config: RunConfig, hardware: str) -> dict[str, Any]:
     """What computes: other code, another PyTorch or another device may give other bits."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
     return {
         "threads": config.engine.threads,
         "torch": metadata.version("torch"),
-        "device": device,
+        "device": hardware,
         "code": _code(),
     }
 

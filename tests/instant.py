@@ -12,7 +12,7 @@ from rich.console import Console
 from fusion.assembly import build_party, build_student, student_spec
 from orchestrator import fuse
 from orchestrator.config import RunConfig
-from orchestrator.engines import Course, Fused, Job, Observer
+from orchestrator.engines import Course, Fused, Hardware, Job, Observer
 from orchestrator.run_parts import FusionResult
 from orchestrator.snapshot import Snapshot
 from orchestrator.surroundings import alone
@@ -24,6 +24,11 @@ class Instant:
 
     def __init__(self, then: Callable[[Job], None]) -> None:
         self._then = then
+
+    @property
+    def hardware(self) -> Hardware:
+        """See `Engine`."""
+        return Hardware(parties="none", lessons="none")
 
     def pretrain(self, course: Course) -> None:
         """See `Engine`."""

@@ -34,7 +34,8 @@ class DataSettings(Settings):
         "digits",
         "'digits' (scikit-learn's, embedded), 'fashion-mnist', 'cifar10', 'cifar100' (torchvision's files "
         "under 'root', downloaded where there is a network), 'folder' (root/train/CLASS/* and "
-        "root/test/CLASS/*) or 'parquet'.",
+        "root/test/CLASS/*) or 'parquet'. Both parts, training and test, have to be there, also where only "
+        "the test images are used.",
     )
     root: str = setting("data", "Folder with the files of every source but 'digits' and 'parquet'.")
     train: str | None = setting(None, "Parquet file with the training images; only for 'parquet'.")
@@ -45,7 +46,9 @@ class DataSettings(Settings):
     label_column: str = setting("label", "Parquet column with integer labels from 0.")
     classes: tuple[str, ...] | None = setting(None, "Class names in order of the labels; only for 'parquet'.")
     image_size: int | None = setting(
-        None, "Height and width that images are resized to; empty keeps theirs.", at_least=8
+        None,
+        "Height and width that images are resized to; needed for 'folder', else empty keeps theirs.",
+        at_least=8,
     )
 
 

@@ -60,18 +60,23 @@ def memory(config: RunConfig, spec: ImageSpec, networks: list[str]) -> Finding:
         return _elsewhere("memory", config)
     numbers = estimate(config, spec, networks)
     plan = None if config.engine.mode == "local" else _plan(config)
-    party_sites = [group.share for group in plan.groups for _ in group.members] if plan else []
-    on_gpu = sum(numbers.party_bytes for site in party_sites if site.gpus > 0)
-    on_gpu += sum(numbers.student_bytes for site in (plan.students if plan else []) if site.gpus > 0)
     workers = len(plan.students) if plan else 1
     total = numbers.party_bytes * len(networks) + numbers.student_bytes * workers
+    if plan:
+        party_sites = [group.share for group in plan.groups for _ in group.members]
+        on_gpu = sum(numbers.party_bytes for site in party_sites if site.gpus > 0)
+        on_gpu += sum(numbers.student_bytes for site in plan.students if site.gpus > 0)
+        gpus_used = torch.cuda.device_count()
+    else:  # As `LocalEngine` chooses.
+        gpus_used = 1 if torch.cuda.is_available() else 0
+        on_gpu = total if gpus_used else 0.0
     processes = 1 + len(plan.shares) if plan else 1
     needed = total - on_gpu + processes * PROCESS_BYTES + (PRIVATE_OBJECT_STORE_BYTES if plan else 0)
     free = available_memory()
     says = f"about {_gib(needed)} of {_gib(free)} free ({_count(processes)})"
     mend = "set a smaller schedule.batch_size or generator.width, or engine.party_actors=1"
-    if on_gpu and on_gpu > _gpu_bytes():
-        says = f"about {_gib(on_gpu)} on GPUs that have {_gib(_gpu_bytes())}"
+    if on_gpu and on_gpu > _gpu_bytes(gpus_used):
+        says = f"about {_gib(on_gpu)} on GPUs that have {_gib(_gpu_bytes(gpus_used))}"
         return Finding("memory", "problem", says, mend)
     if needed > free:
         return Finding("memory", "problem", says, mend)
@@ -139,8 +144,7 @@ def _elsewhere(check: str, config: RunConfig) -> Finding:
     return Finding(check, "ok", f"the run's are those of the cluster at {config.engine.cluster_address}")
 
 
-def _gpu_bytes() -> int:
-    count = torch.cuda.device_count()
+def _gpu_bytes(count: int) -> int:
     return sum(torch.cuda.get_device_properties(index).total_memory for index in range(count))
 
 

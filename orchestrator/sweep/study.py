@@ -145,11 +145,12 @@ def _gpus(config: RunConfig) -> float:
 
 
 def _usual(config: RunConfig, cpus: float, gpus: float, most: int) -> int:
+    if gpus > 0:
+        return min(most, max(1, int(gpus)))
     if config.engine.mode == "local":
         return most
     actors = 1 + (config.engine.party_actors or config.num_parties)
-    by_cpus = max(1, int(cpus // actors))
-    return min(most, max(1, int(gpus)) if gpus > 0 else by_cpus)
+    return min(most, max(1, int(cpus // actors)))
 
 
 def _too_much(config: RunConfig, gpus: float) -> str:

@@ -4,10 +4,12 @@ import shutil
 
 import pytest
 import torch
+from torch import nn
 
 from fusion.assembly import build_party, build_student
 from fusion.compute import Compute
-from tests.tiny import CPU, settings, teacher
+from fusion.networks import Classifier, build_network
+from tests.tiny import CPU, SPEC, settings, teacher
 
 TOLERANCE = {"channels_last": 1e-4, "bfloat16": 0.05, "compiled": 1e-3}
 """Of a loss term after a few updates, relative to its size: rounding in float32, eight bits of mantissa."""
@@ -60,3 +62,27 @@ def test_weights_images_and_statistics_stay_float32() -> None:
     # It is used at all: the logits are not those of float32.
     exact = build_party(0, 1, teacher(0), settings(), CPU).label(torch.rand(4, 1, 8, 8))
     assert not torch.equal(said.logits, exact.logits)
+
+
+@pytest.mark.filterwarnings("ignore")  # What the compiler looks at warns.
+def test_every_architecture_of_a_process_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[object] = []
+
+    def uncompiled(graph: torch.fx.GraphModule, _: object) -> object:
+        graphs.append(graph)
+        return graph.forward
+
+    by_default = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda module: by_default(module, backend=uncompiled))
+    torch.compiler.reset()
+    images = torch.rand(2, 1, 8, 8)
+    networks = ("resnet8-w8", "resnet8", "resnet8-w32")
+    for number, name in enumerate(networks, start=1):
+        classifier = Classifier(build_network(name, SPEC), SPEC.mean, SPEC.std)
+        Compute(compile=True).place(classifier, CPU)
+        with torch.no_grad():
+            classifier(images)
+        classifier(images)
+        classifier(images.clone().requires_grad_())
+        assert len(graphs) == 3 * number, name
+    torch.compiler.reset()

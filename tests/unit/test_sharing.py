@@ -6,21 +6,29 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import ray
 import torch
 from safetensors.torch import load_file
 
-from orchestrator import fuse, sharing
+from orchestrator import distributed, fuse
+from orchestrator.distributed import RayEngine
+from orchestrator.engines import Hardware
+from orchestrator.environment import processor
 from orchestrator.loading import Tree, parse_config
+from orchestrator.local import LocalEngine
+from orchestrator.placement import plan_actors
 from orchestrator.run_parts import FusionResult
+from orchestrator.sections import EngineSettings
 from orchestrator.sharing import claimed, warm_up_key
 from tests.tiny import SPEC, teacher, tiny_run
 
 TEACHERS = [teacher(0), teacher(1)]
 
 
-def key(**changes: Any) -> dict[str, Any]:
+def key(hardware: str = "a processor", **changes: Any) -> dict[str, Any]:
     base: Tree = tiny_run()
     for path, value in changes.items():
         *sections, last = path.split("__")
@@ -28,7 +36,7 @@ def key(**changes: Any) -> dict[str, Any]:
         for section in sections:
             place = place.setdefault(section, {})
         place[last] = value
-    return warm_up_key(parse_config(base, "run"), TEACHERS)
+    return warm_up_key(parse_config(base, "run"), TEACHERS, hardware)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +83,33 @@ def test_without_assistants_no_assistant_decides_the_warm_up(name: str) -> None:
     assert key(method__name=name, method__tau=1.0) == key(method__name=name)
 
 
-def test_another_processor_has_another_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = key()
-    monkeypatch.setattr(sharing, "processor", lambda: "Another One")
-    assert torch.cuda.is_available() or key() != here
+def test_what_the_parties_compute_on_decides_the_warm_up() -> None:
+    assert key("a GPU") != key("a processor") != key("another processor")
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpus", "parties", "lessons"),
+    [
+        ({}, 0, "a processor", "a processor"),
+        ({}, 2, "GPU H200", "GPU H200"),
+        ({"gpus_per_party": 0.0}, 2, "a processor", "a processor, GPU H200"),
+        ({"student_gpus": 0.0}, 2, "GPU H200", "a processor, GPU H200"),
+        ({"gpus_per_party": 0.0, "student_workers": 2}, 2, "a processor", "a processor"),
+    ],
+)
+def test_what_the_parties_compute_on_follows_from_the_plan_and_not_from_what_the_driver_sees(
+    settings: dict[str, Any], gpus: int, parties: str, lessons: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "processor", lambda: "a processor")
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "accelerator_type:H200": 1.0})
+    engine = EngineSettings(**settings)
+    plan = plan_actors(2, engine, 8, gpus)
+    assert RayEngine(engine, plan, Mock()).hardware == Hardware(parties=parties, lessons=lessons)
+
+
+def test_in_one_process_everything_computes_on_the_gpu_or_the_processor() -> None:
+    here = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+    assert LocalEngine(1).hardware == Hardware(parties=here, lessons=here)
 
 
 def test_methods_share_a_warm_up_where_it_is_the_same() -> None:
@@ -103,8 +134,9 @@ def test_other_teachers_have_another_warm_up() -> None:
         [teacher(0), teacher(1, spec=brighter)],
         [*TEACHERS, teacher(2)],
     ):
-        assert warm_up_key(config, others) != warm_up_key(config, TEACHERS)
-    assert warm_up_key(config, [teacher(0, name="a"), teacher(1, name="b")]) == warm_up_key(config, TEACHERS)
+        assert warm_up_key(config, others, "here") != warm_up_key(config, TEACHERS, "here")
+    renamed = [teacher(0, name="a"), teacher(1, name="b")]
+    assert warm_up_key(config, renamed, "here") == warm_up_key(config, TEACHERS, "here")
 
 
 def run(folder: Path, name: str, **changes: Any) -> FusionResult:

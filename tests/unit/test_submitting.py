@@ -7,9 +7,11 @@ from unittest.mock import Mock
 import pytest
 from ray.exceptions import AuthenticationError, RayError, RpcError
 from ray.job_submission import JobStatus
+from typer.testing import CliRunner
 
 from orchestrator import cluster, submitting
 from orchestrator import versions as versions_of
+from orchestrator.cli import app
 from orchestrator.errors import RunFailed, UserError
 from orchestrator.sections import EngineSettings
 from orchestrator.submitting import check_upload
@@ -37,6 +39,32 @@ def submit(folder: Path, *overrides: str, follow: bool = False) -> None:
         follow=follow,
         say=print,
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "relative"),
+    [
+        (["run.yaml"], True),
+        (["demo", "output=mine"], True),
+        (["run.yaml", "output=/shared/runs"], False),
+        (["absolute.yaml"], False),
+        (["absolute.yaml", "output=mine"], True),
+        (["only-on-the-cluster.yaml"], False),
+        (["wrong.yaml"], False),  # What is wrong with it the job will say.
+        (["--resume", "/shared/runs/one"], False),
+    ],
+)
+def test_results_that_would_lie_in_rays_copy_are_warned_of(
+    arguments: list[str], relative: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "run.yaml").write_text("preset: demo\n")
+    (folder / "absolute.yaml").write_text("preset: demo\noutput: /shared/runs\n")
+    (folder / "wrong.yaml").write_text("preset: demo\nalpha: 1\n")
+    sent = Mock()
+    monkeypatch.setattr(submitting, "submit", sent)
+    told = CliRunner().invoke(app, ["submit", *arguments, "--working-dir", str(folder)])
+    assert (told.exit_code, sent.call_count) == (0, 1)
+    assert ("is relative, so the results will lie in Ray's temporary copy" in told.stderr) == relative
 
 
 def test_a_working_directory_over_the_limit_names_its_largest_files(folder: Path) -> None:

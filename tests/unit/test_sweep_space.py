@@ -203,7 +203,10 @@ def test_all_paths_of_a_trial_start_at_the_root(tmp_path: Path, monkeypatch: pyt
     [
         ("local", None, 2, 0, (2, None, 0.0)),
         ("local", 1, 2, 0, (1, None, 0.0)),
-        ("local", None, 8, 2, (8, None, 0.25)),
+        ("local", None, 8, 2, (2, None, 1.0)),
+        ("local", None, 8, 1, (1, None, 1.0)),
+        ("local", None, 2, 8, (2, None, 1.0)),
+        ("local", 8, 8, 2, (8, None, 0.25)),
         ("ray", None, 2, 0, (1, [0.5, 0.5, 0.5], 0.0)),
         ("ray", 2, 2, 0, (2, [0.5, 0.5], 0.0)),
         ("ray", 4, 2, 0, (4, [0.25, 0.25], 0.0)),
