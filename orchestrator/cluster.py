@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ CONNECT_SECONDS = 10.0
 
 
 @contextmanager
-def cluster(engine: EngineSettings) -> Iterator[None]:
+def cluster(engine: EngineSettings) -> Iterator[set[str]]:
     """Within the block Ray is connected: to `engine.address`, a submitted job's cluster, or a private one.
+    Gives the ids of somebody's nodes, which run the code of this process.
 
     Raises:
-        UserError: there is no cluster at the address.
+        UserError: there is no cluster at the address, or a node runs other code.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # Calls that nobody waits for after a stop.
@@ -58,9 +59,7 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
             **common,
         )
     try:
-        if address:
-            check_versions()
-        yield
+        yield check_versions() if address else set()
     finally:
         ray.shutdown()
 
@@ -78,13 +77,14 @@ def _check_reachable(address: str) -> None:
 
 @contextmanager
 def placed(
-    num_parties: int, engine: EngineSettings, say: Callable[[str], None]
+    num_parties: int, engine: EngineSettings, say: Callable[[str], None], checked: Collection[str] = ()
 ) -> Iterator[tuple[Plan, PlacementGroup]]:
     """Within the block a placement group holds what the run needs; `say` hears what is being waited for.
+    `checked` nodes are known to run this code.
 
     Raises:
-        UserError: the cluster did not come to have it in time. A private cluster cannot grow, so it is not
-        waited for.
+        UserError: the cluster did not come to have it in time, or a node that came meanwhile runs other code.
+        A private cluster cannot grow, so it is not waited for.
     """
     total = ray.cluster_resources()
     plan = plan_actors(num_parties, engine, total.get("CPU", 0.0), total.get("GPU", 0.0))
@@ -96,6 +96,8 @@ def placed(
     group = placement_group(plan.bundles, strategy=engine.placement)
     try:
         _wait(group, plan, patience if not fits else max(patience, 60.0), say)
+        if engine.cluster_address:
+            check_versions(checked)
         yield plan, group
     except KeyboardInterrupt:
         raise  # Ray may be gone already; the group ends with the driver.

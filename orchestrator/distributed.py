@@ -148,5 +148,5 @@ class RayEngine:
 @contextlib.contextmanager
 def ray_engine(settings: EngineSettings, num_parties: int, say: Callable[[str], None]) -> Iterator[RayEngine]:
     """Within the block there is a cluster with what the run needs (see `orchestrator.cluster`)."""
-    with cluster(settings), placed(num_parties, settings, say) as (plan, group):
+    with cluster(settings) as checked, placed(num_parties, settings, say, checked) as (plan, group):
         yield RayEngine(settings, plan, group)
