@@ -1,12 +1,15 @@
 """Other ways to compute the same: how far their results may lie from the float32 reference."""
 
+import contextlib
 import shutil
+from collections.abc import Iterator
+from unittest.mock import MagicMock, Mock
 
 import pytest
 import torch
 
 from fusion.assembly import build_party, build_student
-from fusion.compute import Compute
+from fusion.compute import Compute, own_rounding
 from tests.tiny import CPU, settings, teacher
 
 TOLERANCE = {"channels_last": 1e-4, "bfloat16": 0.05, "compiled": 1e-3}
@@ -60,3 +63,66 @@ def test_weights_images_and_statistics_stay_float32() -> None:
     # It is used at all: the logits are not those of float32.
     exact = build_party(0, 1, teacher(0), settings(), CPU).label(torch.rand(4, 1, 8, 8))
     assert not torch.equal(said.logits, exact.logits)
+
+
+CUDA = torch.device("cuda")
+
+
+def rounding() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+@pytest.fixture
+def _as_it_was() -> Iterator[None]:
+    with own_rounding(CUDA):
+        yield
+
+
+@pytest.mark.usefixtures("_as_it_was")
+def test_float32_is_rounded_to_tf32_only_where_that_is_asked_for() -> None:
+    before = rounding()
+    Compute(tf32=True).place(Mock(), CPU)
+    assert rounding() == before
+    for tf32 in (True, False, True):
+        Compute(tf32=tf32).place(Mock(), CUDA)
+        assert rounding() == (tf32, tf32)
+
+
+@pytest.mark.usefixtures("_as_it_was")
+def test_the_rounding_of_one_run_is_not_that_of_the_next() -> None:
+    before = rounding()
+    with own_rounding(CUDA):
+        Compute(tf32=True).place(Mock(), CUDA)
+        assert rounding() == (True, True)
+    assert rounding() == before
+    interrupted = Mock(to=Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt), own_rounding(CUDA):
+        Compute(tf32=True).place(interrupted, CUDA)
+    assert rounding() == before
+
+
+def test_the_local_engine_gives_back_how_this_process_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestrator import local
+
+    rounded: list[torch.device] = []
+
+    @contextlib.contextmanager
+    def note(device: torch.device) -> Iterator[None]:
+        rounded.append(device)
+        yield
+        rounded.append(device)
+
+    class Run:
+        def __init__(self, *_: object) -> None:
+            assert len(rounded) == 1
+
+        def warm_up(self) -> None:
+            assert len(rounded) == 1
+
+        main_phase = warm_up
+        fused = Mock()
+
+    monkeypatch.setattr(local, "own_rounding", note)
+    monkeypatch.setattr(local, "_Run", Run)
+    local.LocalEngine(1).fuse(MagicMock(), Mock())
+    assert len(rounded) == 2
