@@ -14,7 +14,7 @@ from actors.pretraining import PretrainingActor
 from actors.student import StudentActor
 from fusion.assembly import student_spec
 from orchestrator.cluster import cluster, placed
-from orchestrator.costs import count, faster_labelling
+from orchestrator.costs import count
 from orchestrator.crew import STUDENT, Crew, GoBack, StudentLost, kill_all
 from orchestrator.engines import Course, Fused, Job, Lesson, Observer
 from orchestrator.group_phase import GroupPhase
@@ -22,6 +22,7 @@ from orchestrator.main_phase import MainPhase
 from orchestrator.placement import Plan, Share
 from orchestrator.pretraining_phase import Begin, Teaching, pretrain_all
 from orchestrator.sections import EngineSettings
+from orchestrator.speed import faster_labelling
 from orchestrator.warm_up import WarmUp
 
 
