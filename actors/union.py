@@ -22,13 +22,16 @@ Targets = dict[int, Prediction]
 def unite(outputs: Sequence[Iteration], device: torch.device) -> Tensor:
     """The parties' images as union batches [M_S, B, channels, size, size] on `device`.
 
-    The only copy that is made of them: the outputs are the object store's own memory.
+    The only copy in this machine's memory: the outputs are the object store's own.
     """
-    images = torch.from_numpy(np.concatenate([output["images"] for output in outputs], axis=1))
-    if device.type == "cuda":
-        # Pinned and asynchronous: nobody waits here until the device has done the updates before it.
-        return images.pin_memory().to(device, non_blocking=True)
-    return images
+    parts = [output["images"] for output in outputs]
+    batches, _, *image = parts[0].shape
+    shape = (batches, sum(part.shape[1] for part in parts), *image)
+    # Pinned and asynchronous: nobody waits here until the device has done the updates before it.
+    pinned = device.type == "cuda"
+    images = torch.empty(shape, dtype=torch.float32, pin_memory=pinned)
+    np.concatenate(parts, axis=1, out=images.numpy())
+    return images.to(device, non_blocking=pinned)
 
 
 class LabelledHere:

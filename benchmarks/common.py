@@ -68,6 +68,13 @@ def cpu_seconds(work: Callable[[], object], least: float = 1.0) -> float:
     return (time.process_time() - started) / calls
 
 
+def student_costs(look: float, one: float, several: float, teachers: int) -> dict[str, float]:
+    """The student's own seconds an iteration and what each teacher adds that is asked, from its looks at the
+    images and its steps with one teacher and with several."""
+    asking = max(0.0, several - one) / (teachers - 1)
+    return {"student": look + max(0.0, one - asking), "asking": asking}
+
+
 def hardware() -> dict[str, Any]:
     """What the numbers were measured on."""
     found: dict[str, Any] = {

@@ -2,30 +2,35 @@
 
     python -m benchmarks.gpu --network resnet18 --size 32 --batch 256 --parties 2 --json gpu.json
 
-The first row is the plain eager float32 loop with contiguous tensors and without TF32. Every other row
-computes the same with one thing more. `of the ceiling` is the counted operations a second over those of a
-bfloat16 matrix product, measured in the same run. The JSON's `costs`, of the fastest row, are what
-`benchmarks.scaling --costs` takes. On a machine without a GPU it runs on the CPU, to be tried out.
+Needs this clone, torch, numpy and safetensors. Each row is what a run with those options of `compute` does;
+the first is the plain eager float32 loop with contiguous tensors, every other one has a thing more. `of the
+ceiling` is the counted operations a second over those of a bfloat16 matrix product, measured in the same run.
+The JSON has that for each part too; its `costs`, of the fastest row, are what `benchmarks.scaling --costs`
+takes. On a machine without a GPU it runs on the CPU, to be tried out.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from benchmarks.common import make_settings, make_teachers, parser, print_table, write_json
+from benchmarks.common import make_settings, make_teachers, parser, print_table, student_costs, write_json
 from benchmarks.parts import Part, parts_of
+from fusion.assembly import FusionSettings
 from fusion.compute import Compute
 from fusion.seeding import random_stream
+from fusion.teachers import Teacher
 from orchestrator.costs import STORE_BYTES, count
 
-ROWS: dict[str, tuple[Compute, bool]] = {
-    "float32": (Compute(memory_format="contiguous"), False),
-    "TF32": (Compute(memory_format="contiguous"), True),
-    "TF32, channels last": (Compute(), True),
-    "bfloat16, channels last": (Compute(precision="bfloat16"), True),
-    "bfloat16, channels last, compiled": (Compute(precision="bfloat16", compile=True), True),
+ROWS: dict[str, Compute] = {
+    "float32": Compute(memory_format="contiguous", tf32=False),
+    "as by default": Compute(),
+    "TF32": Compute(memory_format="contiguous", tf32=True),
+    "TF32, channels last": Compute(tf32=True),
+    "bfloat16, channels last": Compute(precision="bfloat16", tf32=True),
+    "bfloat16, channels last, compiled": Compute(precision="bfloat16", tf32=True, compile=True),
 }
 
 
@@ -35,21 +40,23 @@ def main() -> None:
     options.add_argument("--network", default="resnet18")
     options.add_argument("--size", type=int, default=32)
     options.add_argument("--batch", type=int, default=256)
-    options.add_argument("--parties", type=int, default=2)
+    options.add_argument("--parties", type=int, default=2, help="at least 2")
     options.add_argument("--seconds", type=float, default=2.0, help="of measuring each part")
     options.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     given = options.parse_args()
+    if given.parties < 2:
+        options.error("--parties: at least 2, or what a teacher more costs the student is not known")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(1)
     ceiling = matmul_ceiling(device, given.seconds)
+    teachers = make_teachers(given.network, given.size, given.parties)
+    plain = parts_of(teachers, settings_of(given, Compute()), device)
+    flops = {part.name: part.flops() for part in plain}  # The compiler's kernels cannot be counted.
+    del plain
     rows: list[dict[str, Any]] = []
     for name in given.rows:
-        compute, tf32 = ROWS[name]
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-        torch.backends.cudnn.benchmark = True
-        rows.append({"name": name, **measure(given, compute, device)})
+        rows.append({"name": name, **measure(given, teachers, ROWS[name], device, flops, ceiling)})
         rows[-1]["ratio"] = rows[-1]["iterations_per_s"] / rows[0]["iterations_per_s"]
-        rows[-1]["of_ceiling"] = rows[-1]["flops_per_s"] / ceiling
     on = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     print(f"{given.network}, {given.size} px, B = {given.batch}, K = {given.parties}, {on}")
     print(f"bfloat16 matrix product {ceiling / 1e12:.3g} TFLOP/s\n")
@@ -62,7 +69,7 @@ def main() -> None:
                 row["ratio"],
                 row["flops_per_s"] / 1e12,
                 f"{row['of_ceiling']:.0%}",
-                row["peak_gib"],
+                "" if row["peak_gib"] is None else row["peak_gib"],
             ]
             for row in rows
         ],
@@ -71,31 +78,54 @@ def main() -> None:
     write_json(given.json, {"rows": rows, "ceiling_flops": ceiling, "costs": fastest["costs"]})
 
 
-def measure(given: Any, compute: Compute, device: torch.device) -> dict[str, Any]:
-    """An iteration from its parts: K parties and the student one after the other on one device."""
-    settings = make_settings(given.network, given.size, given.batch)
-    settings = type(settings)(**(vars(settings) | {"compute": compute}))
-    teachers = make_teachers(given.network, given.size, given.parties)
+def settings_of(given: Any, compute: Compute) -> FusionSettings:
+    """What is fused, computed so."""
+    return dataclasses.replace(make_settings(given.network, given.size, given.batch), compute=compute)
+
+
+def measure(
+    given: Any,
+    teachers: list[Teacher],
+    compute: Compute,
+    device: torch.device,
+    flops: dict[str, int],
+    ceiling: float,
+) -> dict[str, Any]:
+    """An iteration from its parts: K parties and the student one after the other on one device. `flops` are
+    counted for one call of each part."""
+    settings, parties = settings_of(given, compute), given.parties
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     parts = parts_of(teachers, settings, device)
-    seconds = {part.name: part.times * seconds_of(part.work, device, given.seconds) for part in parts}
-    flops = sum(_times(part, given.parties) * part.flops() for part in parts)
-    own = sum(seconds[part.name] for part in parts[:3])
-    total = given.parties * own + sum(seconds[part.name] for part in parts[3:])
-    costs = count(settings, teachers[0].spec, [given.network] * given.parties)
+    calls = {part.name: seconds_of(part.work, device, given.seconds) for part in parts}
+    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
+    took = [part.times * calls[part.name] for part in parts]
+    total = parties * sum(took[:3]) + sum(took[3:])
+    rate = sum(_times(part, parties) * flops[part.name] for part in parts) / total
+    lesson = parts_of(teachers[:1], settings, device)[-1]
+    one = lesson.times * seconds_of(lesson.work, device, given.seconds)
+    costs = count(settings, teachers[0].spec, [given.network] * parties)
     return {
         "iterations_per_s": 1 / total,
-        "flops_per_s": flops / total,
-        "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else float("nan"),
-        "seconds": seconds,
+        "flops_per_s": rate,
+        "of_ceiling": rate / ceiling,
+        "peak_gib": peak,
+        "seconds": {part.name: seconds for part, seconds in zip(parts, took, strict=True)},
+        "parts": {
+            name: {
+                "flops_per_s": flops[name] / seconds,
+                "of_ceiling": flops[name] / seconds / ceiling,
+            }
+            for name, seconds in calls.items()
+        },
         "costs": {
-            "party": seconds[parts[0].name] + seconds[parts[1].name],
-            "images": seconds[parts[2].name] * given.parties,
-            "label": seconds[parts[4].name] / given.parties,
-            "student": seconds[parts[3].name] + seconds[parts[5].name],
+            "party": took[0] + took[1],
+            "images": took[2] * parties,
+            "label": took[4] / parties,
+            **student_costs(took[3], one, took[5], parties),
             "image_way": costs.image_bytes / STORE_BYTES,
             "label_way": costs.label_bytes[0] / STORE_BYTES,
+            "batch": float(given.batch),
         },
     }
 

@@ -7,7 +7,8 @@ First the costs of the parts are measured, one thread each, with every core at i
 `orchestrator.costs`, turns them into iterations a second; real runs on Ray say how far it is off.
 `efficiency` of a real run is the CPU work that the parts need, over the cores' time that the run took. Then
 the same model, with a device for the student and the others for the parties, for up to 10,000 parties; there
-`efficiency` is weak scaling: an iteration of one party over an iteration of K.
+`efficiency` is weak scaling: an iteration of one party over an iteration of K. A batch has an image of every
+party, so beyond K = B the model takes batches of K, and all work grows with them.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import make_settings, make_teachers, parser, print_table, write_json
+from benchmarks.common import make_settings, make_teachers, parser, print_table, student_costs, write_json
 from benchmarks.pipeline import Clock
 from fusion.assembly import build_party, build_student
 from fusion.labelling import label
@@ -34,6 +35,8 @@ from orchestrator.engines import Job
 from orchestrator.sections import EngineSettings
 
 PARTIES = (1, 2, 4, 8)
+TEACHERS = 8
+"""Asked in a step of the student that is measured beside one with a single teacher."""
 MANY = (1, 2, 4, 8, 16, 32, 100, 1000, 10_000)
 
 
@@ -74,14 +77,15 @@ def measure_loaded(network: str, size: int, batch: int) -> dict[str, float]:
 
 
 def measure(network: str, size: int, batch: int, least: float = 10.0) -> dict[str, float]:
-    """CPU seconds an iteration of one party, of its images, of one teacher's labels and of the student; the
-    parts in turn, as they come in a run, not each in a loop of its own that leaves it warm caches."""
+    """CPU seconds an iteration of one party, of its images, of one teacher's labels, of the student and of
+    each teacher that it asks (`asking`); the parts in turn, as they come in a run, not each in a loop of its
+    own that leaves it warm caches."""
     torch.set_num_threads(1)
     settings = make_settings(network, size, batch)
-    teachers = make_teachers(network, size, 1)
+    teachers = make_teachers(network, size, min(TEACHERS, batch))
     party = build_party(0, 1, teachers[0], settings, torch.device("cpu"))
     student = build_student(teachers, settings, torch.device("cpu"))
-    spent = dict.fromkeys(("party", "images", "label", "student"), 0.0)
+    spent = dict.fromkeys(("party", "images", "label", "look", "one", "all"), 0.0)
     iterations, began = 0, time.process_time()
     while iterations < 2 or time.process_time() - began < least:
         if iterations == 1:  # The first one is slower and does not count.
@@ -98,18 +102,26 @@ def measure(network: str, size: int, batch: int, least: float = 10.0) -> dict[st
         view = student.view(0)
         for union in unions:
             images, _ = view.look(union)
-            clock.lap("student")
+            clock.lap("look")
             said = label(student.teachers[0], images, settings.compute)
             clock.lap("label")
             student.learn(images, {0: said})
-            clock.lap("student")
+            clock.lap("one")
+            student.learn(images, dict.fromkeys(range(len(teachers)), said))
+            clock.lap("all")
         party.meter.take()
         student.meter.take()
-        clock.lap("student")
+        clock.lap("look")
         iterations += 1
-    costs = count(settings, teachers[0].spec, [network])
-    ways = {"image_way": costs.image_bytes / STORE_BYTES, "label_way": costs.label_bytes[0] / STORE_BYTES}
-    return {name: seconds / (iterations - 1) for name, seconds in spent.items()} | ways
+    counted = count(settings, teachers[0].spec, [network])
+    took = {name: seconds / (iterations - 1) for name, seconds in spent.items()}
+    return {
+        **{name: took[name] for name in ("party", "images", "label")},
+        **student_costs(took["look"], took["one"], took["all"], len(teachers)),
+        "image_way": counted.image_bytes / STORE_BYTES,
+        "label_way": counted.label_bytes[0] / STORE_BYTES,
+        "batch": float(batch),
+    }
 
 
 class Stopwatch:
@@ -127,13 +139,17 @@ class Stopwatch:
 
 
 def model(measured: dict[str, float], parties: int) -> Seconds:
-    """The costs of a run of K like parties: each gives a K-th of the union's images."""
+    """The costs of a run of K like parties: each gives a K-th of the union's images. With more parties than
+    images in a batch the batch has K images, and costs so much more."""
+    grown = max(1.0, parties / measured["batch"])
+    costs = {name: grown * seconds for name, seconds in measured.items() if name != "batch"}
     return Seconds(
-        party=(measured["party"] + measured["images"] / parties,) * parties,
-        label=(measured["label"],) * parties,
-        student=measured["student"],
-        images=measured["image_way"],
-        labels=(measured["label_way"],) * parties,
+        party=(costs["party"] + costs["images"] / parties,) * parties,
+        label=(costs["label"],) * parties,
+        student=costs["student"],
+        asking=(costs["asking"],) * parties,
+        images=costs["image_way"],
+        labels=(costs["label_way"],) * parties,
     )
 
 
@@ -198,6 +214,7 @@ def simulate(measured: dict[str, float], devices: list[int]) -> list[dict[str, A
                 {
                     "parties": parties,
                     "devices": devices_now,
+                    "batch": max(int(measured["batch"]), parties),
                     "student": 1 / at_student,
                     "by_parties": 1 / at_parties,
                     "efficiency": _period(measured, 1, 2, "parties", None) / at_parties,
@@ -206,7 +223,7 @@ def simulate(measured: dict[str, float], devices: list[int]) -> list[dict[str, A
             )
     print("\nmodel: iterations/s by labelling; weak scaling of 'parties'; 4 teachers a batch\n")
     print_table(
-        ["K", "devices", "student", "parties", "efficiency", "parties, 4 a batch"],
+        ["K", "devices", "B", "student", "parties", "efficiency", "parties, 4 a batch"],
         [list(row.values()) for row in rows],
     )
     return rows

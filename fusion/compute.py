@@ -3,6 +3,7 @@ bits."""
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -24,6 +25,11 @@ class Compute(Settings):
         "Format of convolutions and matrix products; 'bfloat16' is autocast: weights, statistics, losses and "
         "images stay float32. For GPUs with bfloat16 units.",
     )
+    tf32: bool | None = setting(
+        None,
+        "Whether float32 convolutions and matrix products round to TF32, on GPUs that have it; empty: as "
+        "PyTorch has it by itself, convolutions alone.",
+    )
     memory_format: Literal["channels_last", "contiguous"] = setting(
         "channels_last", "Layout of images and weights in memory."
     )
@@ -34,7 +40,12 @@ class Compute(Settings):
     )
 
     def place(self, module: nn.Module, device: torch.device) -> nn.Module:
-        """Move `module` to `device` in the layout asked for, compiled in place if that is asked for."""
+        """Move `module` to `device` in the layout asked for, compiled in place if that is asked for.
+
+        How a GPU rounds is a matter of the whole process: as it was asked for here last.
+        """
+        if device.type == "cuda":
+            _round_to_tf32(matmul=self.tf32 is True, convolution=self.tf32 is not False)
         layouts = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
         module.to(device=device, memory_format=layouts[self.memory_format])  # type: ignore[call-overload]
         if self.compile:
@@ -51,3 +62,21 @@ class Compute(Settings):
         if self.precision == "float32":
             return contextlib.nullcontext()
         return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+@contextlib.contextmanager
+def own_rounding(device: torch.device) -> Iterator[None]:
+    """What `place` does to this process's rounding on a GPU ends with the block."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        _round_to_tf32(*before)
+
+
+def _round_to_tf32(matmul: bool, convolution: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = matmul
+    torch.backends.cudnn.allow_tf32 = convolution

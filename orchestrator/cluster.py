@@ -1,10 +1,10 @@
 """A Ray cluster for the time of a run: somebody's, or a private one on this machine."""
 
+import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,19 @@ ROOT = Path(__file__).resolve().parent.parent
 PRIVATE_OBJECT_STORE_BYTES = 512 * 2**20
 WAIT_NOTICE_SECONDS = 10.0
 CONNECT_SECONDS = 10.0
+LEAST_PATIENCE = 60.0
+"""A cluster that has enough may yet be busy."""
+TRAIN_PATIENCE = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+"""What tells Ray Train for how long to wait for room for its workers."""
 
 
-@contextmanager
-def cluster(engine: EngineSettings) -> Iterator[None]:
+@contextlib.contextmanager
+def cluster(engine: EngineSettings) -> Iterator[set[str]]:
     """Within the block Ray is connected: to `engine.address`, a submitted job's cluster, or a private one.
+    Gives the ids of somebody's nodes, which run the code of this process.
 
     Raises:
-        UserError: there is no cluster at the address.
+        UserError: there is no cluster at the address, or a node runs other code.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # Calls that nobody waits for after a stop.
@@ -37,6 +42,8 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     address = engine.cluster_address
     if address:
+        if engine.student_workers > 1 and TRAIN_PATIENCE not in os.environ:
+            variables[TRAIN_PATIENCE] = str(max(engine.wait_seconds, LEAST_PATIENCE))
         environment: dict[str, Any] = {"env_vars": variables}
         if (
             "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ
@@ -58,9 +65,7 @@ def cluster(engine: EngineSettings) -> Iterator[None]:
             **common,
         )
     try:
-        if address:
-            check_versions()
-        yield
+        yield check_versions() if address else set()
     finally:
         ray.shutdown()
 
@@ -76,15 +81,16 @@ def _check_reachable(address: str) -> None:
         raise UserError(f"engine.address: no Ray cluster at {address} ({error})") from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def placed(
-    num_parties: int, engine: EngineSettings, say: Callable[[str], None]
+    num_parties: int, engine: EngineSettings, say: Callable[[str], None], checked: Collection[str] = ()
 ) -> Iterator[tuple[Plan, PlacementGroup]]:
     """Within the block a placement group holds what the run needs; `say` hears what is being waited for.
+    `checked` nodes are known to run this code.
 
     Raises:
-        UserError: the cluster did not come to have it in time. A private cluster cannot grow, so it is not
-        waited for.
+        UserError: the cluster did not come to have it in time, or a node that came meanwhile runs other code.
+        A private cluster cannot grow, so it is not waited for.
     """
     total = ray.cluster_resources()
     plan = plan_actors(num_parties, engine, total.get("CPU", 0.0), total.get("GPU", 0.0))
@@ -93,10 +99,22 @@ def placed(
     fits = not shortage(plan, total.get("CPU", 0.0), total.get("GPU", 0.0))
     if not fits and patience == 0.0:
         raise UserError(f"{_shortage_now(plan)}; a private cluster cannot grow, so this is not waited for")
-    group = placement_group(plan.bundles, strategy=engine.placement)
-    try:
-        _wait(group, plan, patience if not fits else max(patience, 60.0), say)
+    with _reserved(plan.bundles, engine.placement) as group:
+        with contextlib.ExitStack() as stack:
+            groups = [group]
+            if plan.workers:  # So that there is room when Ray Train, after the warm-up, asks for the same.
+                groups.append(stack.enter_context(_reserved(plan.workers, "PACK")))
+            _wait(groups, plan, patience if not fits else max(patience, LEAST_PATIENCE), say)
+        if engine.cluster_address:
+            check_versions(checked)
         yield plan, group
+
+
+@contextlib.contextmanager
+def _reserved(bundles: list[dict[str, float]], strategy: str) -> Iterator[PlacementGroup]:
+    group = placement_group(bundles, strategy=strategy)
+    try:
+        yield group
     except KeyboardInterrupt:
         raise  # Ray may be gone already; the group ends with the driver.
     except BaseException:
@@ -115,17 +133,18 @@ def check_workers(plan: Plan, gpus: float) -> None:
         )
 
 
-def _wait(group: PlacementGroup, plan: Plan, patience: float, say: Callable[[str], None]) -> None:
+def _wait(groups: list[PlacementGroup], plan: Plan, patience: float, say: Callable[[str], None]) -> None:
     deadline = time.monotonic() + patience
     notice = 2.0
-    while not group.wait(min(notice, max(deadline - time.monotonic(), 0.1))):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise UserError(
-                f"{_shortage_now(plan)}; it did not within {patience:.0f} s (engine.wait_seconds)"
-            )
-        say(f"{_shortage_now(plan)}; waiting up to {left:.0f} s for more")
-        notice = WAIT_NOTICE_SECONDS
+    for group in groups:
+        while not group.wait(min(notice, max(deadline - time.monotonic(), 0.1))):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise UserError(
+                    f"{_shortage_now(plan)}; it did not within {patience:.0f} s (engine.wait_seconds)"
+                )
+            say(f"{_shortage_now(plan)}; waiting up to {left:.0f} s for more")
+            notice = WAIT_NOTICE_SECONDS
 
 
 def shortage(plan: Plan, cpus: float, gpus: float) -> str:
@@ -139,8 +158,18 @@ def _shortage_now(plan: Plan) -> str:
 
 
 def _needs(plan: Plan, cpus: float, gpus: float) -> str:
-    key = "engine.gpus_per_party" if plan.gpus > gpus else "engine.placement"
+    workers = len(plan.students)
+    student = "the student" if workers == 1 else f"the student's {workers} workers"
     return (
-        f"{key}: the student and {plan.num_parties} parties need {plan.gpus:g} GPUs and {plan.cpus:g} CPUs, "
-        f"the cluster has {gpus:g} GPUs and {cpus:g} CPUs"
+        f"{_too_much(plan, gpus)}: {student} and {plan.num_parties} parties need {plan.gpus:g} GPUs and "
+        f"{plan.cpus:g} CPUs, the cluster has {gpus:g} GPUs and {cpus:g} CPUs"
     )
+
+
+def _too_much(plan: Plan, gpus: float) -> str:
+    """The option that asks for what is not there."""
+    if plan.gpus <= gpus:
+        return "engine.placement"
+    if sum(share.gpus for share in plan.students) <= gpus:
+        return "engine.gpus_per_party"
+    return "engine.student_gpus" if plan.students[0].gpus > gpus else "engine.student_workers"

@@ -10,17 +10,12 @@ from fusion.assembly import FusionSettings
 from fusion.evaluation import forward_flops
 from fusion.generator import build_generator
 from fusion.networks import ImageSpec, build_network
-from orchestrator.placement import Plan
-from orchestrator.sections import EngineSettings
 
 Labelling: TypeAlias = Literal["student", "parties"]
 
 BYTES = 4
-CPU_FLOPS, GPU_FLOPS, STORE_BYTES = 5e10, 2e13, 1e9
-"""Orders of magnitude per second for a choice between two plans, where only their ratio counts: a CPU thread,
-a GPU, and an object's way through the object store."""
-MARGIN = 0.9
-"""`labelling: parties` has to take less than this share of the other's time to be chosen."""
+STORE_BYTES = 1e9
+"""A second of an object's way through the object store; an order of magnitude."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +30,9 @@ class Costs:
     label_flops: tuple[float, ...]
     """A teacher labelling every union batch."""
     student_flops: float
-    """The student learning from labelled batches."""
+    """The student learning from labelled batches, but for what each teacher adds."""
+    asking_flops: tuple[float, ...]
+    """What a teacher that is asked adds to that: its VID part of Eq. (1)."""
     image_bytes: float
     """The union batches."""
     label_bytes: tuple[float, ...]
@@ -48,7 +45,8 @@ class Costs:
     @property
     def total_flops(self) -> float:
         """One iteration of everybody."""
-        return sum(self.party_flops) + self.student_flops + self.asked * sum(self.label_flops)
+        asked = sum(self.label_flops) + sum(self.asking_flops)
+        return sum(self.party_flops) + self.student_flops + self.asked * asked
 
 
 def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) -> Costs:
@@ -65,7 +63,7 @@ def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) ->
     networks = {name: build_network(name, spec) for name in dict.fromkeys(teachers)}
     flops = {name: forward_flops(network, image) for name, network in networks.items()}
     maps = {name: _map_numbers(name, spec) for name in networks}
-    warmup, own, label, label_bytes = [], [], [], []
+    warmup, own, label, asking, label_bytes = [], [], [], [], []
     for name in teachers:
         t = flops[name]
         a = _critic_flops(settings, t, s)
@@ -81,12 +79,15 @@ def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) ->
             update * method.updates_per_iteration + assistant + schedule.m_s * schedule.share(parties) * drawn
         )
         label.append(schedule.m_s * union * float(t))
+        regressor = 2 * student.feature_channels * maps[name] * (method.beta > 0)
+        asking.append(schedule.m_s * union * 3.0 * regressor)
         label_bytes.append(BYTES * schedule.m_s * union * float(maps[name] + len(spec.classes)))
     return Costs(
         warmup_flops=tuple(warmup),
         party_flops=tuple(own),
         label_flops=tuple(label),
         student_flops=schedule.m_s * union * 3.0 * s,
+        asking_flops=tuple(asking),
         image_bytes=BYTES * schedule.m_s * union * float(spec.channels * spec.size**2),
         label_bytes=tuple(label_bytes),
         asked=schedule.labellers(parties) / parties,
@@ -96,11 +97,12 @@ def count(settings: FusionSettings, spec: ImageSpec, teachers: Sequence[str]) ->
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Seconds:
-    """`Costs` on some hardware: measured, or from `Speeds`."""
+    """`Costs` on some hardware: measured, or from operations a second."""
 
     party: tuple[float, ...]
     label: tuple[float, ...]
     student: float
+    asking: tuple[float, ...]
     images: float
     """The union batches' way to the student."""
     labels: tuple[float, ...]
@@ -108,13 +110,16 @@ class Seconds:
     asked: float = 1.0
 
 
-def seconds(costs: Costs, party_rate: float, student_rate: float, store_rate: float) -> Seconds:
-    """`costs` at so many operations a second of a party's actor and of the student, and bytes of the
-    store."""
+def seconds(
+    costs: Costs, *, party_rate: float, label_rate: float, student_rate: float, store_rate: float
+) -> Seconds:
+    """`costs` at so many operations a second of a party's actor, of who labels and of the student, and bytes
+    of the store."""
     return Seconds(
         party=tuple(one / party_rate for one in costs.party_flops),
-        label=tuple(one / party_rate for one in costs.label_flops),
+        label=tuple(one / label_rate for one in costs.label_flops),
         student=costs.student_flops / student_rate,
+        asking=tuple(one / student_rate for one in costs.asking_flops),
         images=costs.image_bytes / store_rate,
         labels=tuple(one / store_rate for one in costs.label_bytes),
         asked=costs.asked,
@@ -126,7 +131,8 @@ def lanes(
 ) -> list[float]:
     """Seconds of work an iteration gives to the student (divided over its `workers`) and to each group of
     parties."""
-    student, own = time.student / workers + time.images, list(time.party)
+    learning = time.student + time.asked * sum(time.asking)
+    student, own = learning / workers + time.images, list(time.party)
     if labelling == "student":
         student += time.asked * sum(time.label) / workers
     else:
@@ -135,33 +141,10 @@ def lanes(
     return [student, *(sum(own[index] for index in members) for members in groups)]
 
 
-def iteration_seconds(work: Sequence[float], processors: float, in_turns: bool = False) -> float:
+def iteration_seconds(work: Sequence[float], processors: float) -> float:
     """Seconds between two iterations once the pipeline is full: the longest lane, or all work over all
-    processors where lanes have to share them. `in_turns` the student, which is the first lane, works when the
-    others do not."""
-    if in_turns:
-        return work[0] + iteration_seconds(work[1:], processors)
+    processors where lanes have to share them."""
     return max(max(work), sum(work) / processors)
-
-
-def faster_labelling(costs: Costs, plan: Plan, engine: EngineSettings) -> Labelling:
-    """Where the teachers' outputs are computed in less time; at the student unless the other is clearly
-    better."""
-
-    def rate(gpus: float) -> float:
-        return gpus * GPU_FLOPS if gpus > 0 else engine.threads * CPU_FLOPS
-
-    # Lanes without a GPU of their own share the machine's CPUs: more lanes than those are not faster.
-    on_gpu = plan.gpus > 0
-    party = min(rate(group.share.gpus) for group in plan.groups)
-    time = seconds(costs, party, rate(plan.students[0].gpus), STORE_BYTES)
-    groups = [group.members for group in plan.groups]
-    processors = len(plan.shares) if on_gpu else max(1.0, plan.cpus)
-    here, there = (
-        iteration_seconds(lanes(time, groups, labelling, len(plan.students)), processors, costs.in_turns)
-        for labelling in ("student", "parties")
-    )
-    return "parties" if there < MARGIN * here else "student"
 
 
 def _critic_flops(settings: FusionSettings, teacher: float, student: float) -> float:

@@ -15,7 +15,7 @@ from actors.pretraining import PretrainingActor
 from actors.student import StudentActor
 from fusion.assembly import student_spec
 from orchestrator.cluster import cluster, placed
-from orchestrator.costs import count, faster_labelling
+from orchestrator.costs import count
 from orchestrator.crew import STUDENT, Crew, GoBack, StudentLost, kill_all
 from orchestrator.engines import Course, Fused, Hardware, Job, Lesson, Observer
 from orchestrator.environment import processor
@@ -24,6 +24,7 @@ from orchestrator.main_phase import MainPhase
 from orchestrator.placement import Plan, Share
 from orchestrator.pretraining_phase import Begin, Teaching, pretrain_all
 from orchestrator.sections import EngineSettings
+from orchestrator.speed import faster_labelling
 from orchestrator.warm_up import WarmUp
 
 KIND = "accelerator_type:"
@@ -170,5 +171,5 @@ def _names(shares: Sequence[Share]) -> str:
 @contextlib.contextmanager
 def ray_engine(settings: EngineSettings, num_parties: int, say: Callable[[str], None]) -> Iterator[RayEngine]:
     """Within the block there is a cluster with what the run needs (see `orchestrator.cluster`)."""
-    with cluster(settings), placed(num_parties, settings, say) as (plan, group):
+    with cluster(settings) as checked, placed(num_parties, settings, say, checked) as (plan, group):
         yield RayEngine(settings, plan, group)

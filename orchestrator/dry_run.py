@@ -1,5 +1,6 @@
 """What a run would do: its configuration, where everything would be placed, and what that would cost."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from fusion.assembly import student_spec
 from fusion.networks import ImageSpec
 from fusion.teachers import TeacherCard
 from orchestrator.config import RunConfig
-from orchestrator.costs import STORE_BYTES, faster_labelling, iteration_seconds, lanes, seconds
+from orchestrator.costs import Costs
 from orchestrator.errors import UserError
 from orchestrator.estimate import PROCESS_BYTES, estimate, measured_flops_per_second
 from orchestrator.label_spaces import check_classes
@@ -19,6 +20,7 @@ from orchestrator.network_check import check_networks
 from orchestrator.placement import Plan, plan_actors
 from orchestrator.running import resolve
 from orchestrator.sections import EngineSettings
+from orchestrator.speed import Hardware, faster_labelling, period, warmup_seconds
 from orchestrator.teachers import check_data, lessons, read_data, read_teachers
 from orchestrator.transfer import check_sources
 
@@ -114,39 +116,58 @@ def _shortage(plan: Plan, engine: EngineSettings, cpus: float, gpus: float) -> s
 
 def _cost(config: RunConfig, spec: ImageSpec, networks: list[str], plan: Plan, cpus: float) -> str:
     numbers = estimate(config, spec, networks)
-    costs, iterations = numbers.costs, config.schedule.iterations
-    device = torch.device("cuda" if plan.gpus > 0 and torch.cuda.is_available() else "cpu")
-    rate = measured_flops_per_second(
-        config.student, spec, device, config.schedule.batch_size, config.engine.threads
-    )
-    chosen, lag = config.engine.labelling, config.method.lag
-    labelling = faster_labelling(costs, plan, config.engine) if chosen == "auto" else chosen
-    in_turns = costs.in_turns and config.engine.mode == "ray"
-    if config.engine.mode == "local":
-        work, processors = [costs.total_flops / rate], 1.0
-        warmup = sum(costs.warmup_flops) / rate
-    else:
-        time = seconds(costs, rate, rate, STORE_BYTES)
-        groups = [group.members for group in plan.groups]
-        work = lanes(time, groups, labelling, len(plan.students))
-        processors = float(len(work)) if plan.gpus > 0 else max(1.0, cpus)
-        own = [sum(costs.warmup_flops[index] for index in members) / rate for members in groups]
-        warmup = iteration_seconds(own, processors)
-    total = warmup + iterations * iteration_seconds(work, processors, in_turns)
+    where = _in_one_process if config.engine.mode == "local" else _on_lanes
+    costs = numbers.costs
     return "\n".join(
         [
-            f"operations      {numbers.total_flops:.2e} FLOP: {iterations} iterations of "
+            f"operations      {numbers.total_flops:.2e} FLOP: {config.schedule.iterations} iterations of "
             f"{max(costs.party_flops):.2e} a party, {costs.student_flops:.2e} for the student and "
             f"{max(costs.label_flops):.2e} for each teacher that labels, and the warm-up",
             f"memory          about {_size(numbers.party_bytes)} a party, {_size(numbers.student_bytes)} "
             f"for the student, besides what a process itself takes (about {PROCESS_BYTES / 2**20:.0f} MiB)",
-            f"images          {_size(costs.image_bytes)} an iteration through the object store, "
-            f"{1 + (config.engine.prefetch if lag is None else lag)} iterations in flight",
-            f"labelling       {labelling}" + (" (chosen)" if chosen == "auto" else ""),
-            f"time            roughly {_duration(total)} at {rate / 1e9:.1f} GFLOP/s a {device.type} lane "
-            f"(measured here, just now), {len(work)} lanes",
+            *where(config, spec, costs, plan, cpus),
         ]
     )
+
+
+def _in_one_process(config: RunConfig, spec: ImageSpec, costs: Costs, _plan: Plan, _cpus: float) -> list[str]:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rate = _measured(config, spec, device)
+    flops = sum(costs.warmup_flops) + config.schedule.iterations * costs.total_flops
+    return [
+        f"images          {_size(costs.image_bytes)} an iteration, in this process",
+        "labelling       in this process too",
+        f"time            roughly {_duration(flops / rate)} at {rate / 1e9:.1f} GFLOP/s on a {device} "
+        "(measured here, just now)",
+    ]
+
+
+def _on_lanes(config: RunConfig, spec: ImageSpec, costs: Costs, plan: Plan, cpus: float) -> list[str]:
+    engine, lag = config.engine, config.method.lag
+    labelling = faster_labelling(costs, plan, engine) if engine.labelling == "auto" else engine.labelling
+    hardware = Hardware(cpu_rate=1.0, cpu_lanes=max(1.0, cpus / engine.threads))
+    rates = []
+    if any(share.gpus == 0 for share in plan.shares):
+        hardware = dataclasses.replace(hardware, cpu_rate=_measured(config, spec, "cpu"))
+        rates.append(f"{hardware.cpu_rate / 1e9:.1f} GFLOP/s a cpu lane (measured here, just now)")
+    if plan.gpus > 0 and torch.cuda.is_available():
+        hardware = dataclasses.replace(hardware, gpu_rate=_measured(config, spec, "cuda"))
+        rates.append(f"{hardware.gpu_rate / 1e9:.1f} GFLOP/s a GPU (measured here, just now)")
+    elif plan.gpus > 0:
+        rates.append(f"{hardware.gpu_rate / 1e9:.1f} GFLOP/s a GPU (supposed: there is none here to measure)")
+    total = warmup_seconds(costs, plan, hardware)
+    total += config.schedule.iterations * period(costs, plan, hardware, labelling)
+    return [
+        f"images          {_size(costs.image_bytes)} an iteration through the object store, "
+        f"{1 + (engine.prefetch if lag is None else lag)} iterations in flight",
+        f"labelling       {labelling}" + (" (chosen)" if engine.labelling == "auto" else ""),
+        f"time            roughly {_duration(total)} at {' and '.join(rates)}, {len(plan.shares)} lanes",
+    ]
+
+
+def _measured(config: RunConfig, spec: ImageSpec, device: str) -> float:
+    batch, threads = config.schedule.batch_size, config.engine.threads
+    return measured_flops_per_second(config.student, spec, torch.device(device), batch, threads)
 
 
 def _size(count: float) -> str:

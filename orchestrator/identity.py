@@ -21,7 +21,7 @@ FREE = {
 The teachers are compared by what they are."""
 FORM = "identity"
 """The key of what an identity holds: 2 since each teacher has its place and its input."""
-FORMER = {"method.name": "dfmf", "generator.layout": "dfq"}
+FORMER: Mapping[str, Any] = {"method.name": "dfmf", "generator.layout": "dfq", "compute.tf32": None}
 """What a checkpoint without such a key is of."""
 
 PLACES = {"root", "train", "test"}

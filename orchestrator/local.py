@@ -4,6 +4,7 @@ import torch
 
 from fusion.algorithm import fuse, warm_up
 from fusion.assembly import build_party, build_student, student_spec
+from fusion.compute import own_rounding
 from fusion.epoch import EpochReport, epoch_report, party_metrics, to_uint8
 from fusion.health import check_epoch, check_iteration
 from fusion.pretraining import train_classifier
@@ -29,19 +30,20 @@ class LocalEngine:
         """One after the other."""
         recipe = course.recipe
         for index, lesson in enumerate(course.lessons):
-            classifier = train_classifier(
-                lesson.network,
-                lesson.spec,
-                lesson.train.images,
-                lesson.train.labels,
-                recipe,
-                seed=course.seed,
-                name=lesson.name,
-                device=self._device,
-                observe=lambda epoch, index=index: course.advanced(  # type: ignore[misc]
-                    "pretraining", index * recipe.epochs + epoch + 1, course.epochs
-                ),
-            )
+            with own_rounding(self._device):
+                classifier = train_classifier(
+                    lesson.network,
+                    lesson.spec,
+                    lesson.train.images,
+                    lesson.train.labels,
+                    recipe,
+                    seed=course.seed,
+                    name=lesson.name,
+                    device=self._device,
+                    observe=lambda epoch, index=index: course.advanced(  # type: ignore[misc]
+                        "pretraining", index * recipe.epochs + epoch + 1, course.epochs
+                    ),
+                )
             weights = {name: tensor.cpu() for name, tensor in classifier.network.state_dict().items()}
             course.taught(lesson, weights)
 
@@ -53,10 +55,11 @@ class LocalEngine:
             KeyboardInterrupt: it was to stop; the snapshot of the last iteration has been kept, if that was
             over in time.
         """
-        run = _Run(job, observer, self._device)
-        with job.stopping.deferred():
-            run.warm_up()
-            run.main_phase()
+        with own_rounding(self._device):
+            run = _Run(job, observer, self._device)
+            with job.stopping.deferred():
+                run.warm_up()
+                run.main_phase()
         return run.fused()
 
 

@@ -58,6 +58,11 @@ class Plan:
         return [share.bundle for share in self.placed]
 
     @property
+    def workers(self) -> list[dict[str, float]]:
+        """The bundles that Ray Train will ask for itself; empty: none."""
+        return [share.bundle for share in self.students] if len(self.students) > 1 else []
+
+    @property
     def gpus(self) -> float:
         """GPUs that the whole run reserves."""
         return sum(share.gpus for share in self.shares)

@@ -31,8 +31,8 @@ class EngineSettings(Section):
     """CPU threads of each party and of the student; part of what decides the bits of a result."""
     labelling: Literal["auto", "student", "parties"] = "auto"
     """Where the teachers label the student's images: copies of all K beside the 'student', or each at its own
-    of the 'parties', which no teacher then leaves and whose number no longer slows the student; 'auto' takes
-    what should be faster."""
+    of the 'parties', which no teacher then leaves; the student is then spared the labelling, while its own
+    step still grows with the teachers asked. 'auto' takes what should be faster."""
     party_actors: int | None = Field(None, ge=1)
     """Actors that the K parties live in; empty: one a GPU, without GPUs one a CPU."""
     student_workers: int = Field(1, ge=1)

@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -46,31 +46,34 @@ def differences(here: Mapping[str, str], nodes: Mapping[str, Mapping[str, str]])
     ]
 
 
-def check_versions() -> None:
-    """Ask every living node; an actor on a node with other versions would give other bits, or break later.
+def check_versions(known: Collection[str] = ()) -> set[str]:
+    """Ask every living node whose id is not `known`, and return their ids; an actor on a node with other
+    versions would give other bits, or break later.
 
     Raises:
         UserError: a node differs, does not answer, or cannot run this code.
     """
     ask = ray.remote(num_cpus=0, max_retries=0)(versions)
+    alive = {str(node["NodeID"]): str(node["NodeManagerAddress"]) for node in ray.nodes() if node["Alive"]}
+    addresses = {node: address for node, address in alive.items() if node not in known}
+    if not addresses:
+        return set()
     calls = {
-        str(node["NodeManagerAddress"]): ask.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote()
-        for node in ray.nodes()
-        if node["Alive"]
+        node: ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
+        for node in addresses
     }
     _, silent = ray.wait(list(calls.values()), num_returns=len(calls), timeout=NODE_SECONDS)
-    quiet = [node for node, call in calls.items() if call in silent]
+    quiet = [addresses[node] for node, call in calls.items() if call in silent]
     if quiet:
         raise UserError(f"engine.address: no answer from {', '.join(quiet)} within {NODE_SECONDS:.0f} s")
-    found = {}
+    here, wrong = versions(), []
     for node, call in calls.items():
+        address = addresses[node]
         try:
-            found[node] = ray.get(call)
+            wrong += differences(here, {address: ray.get(call)})
         except RayError as error:  # Such as a node without torch, on which this cannot even be imported.
             last = str(error).strip().splitlines()[-1]
-            raise UserError(f"engine.address: node {node} cannot run this code ({last})") from error
-    wrong = differences(versions(), found)
+            raise UserError(f"engine.address: node {address} cannot run this code ({last})") from error
     if wrong:
         raise UserError("engine.address: " + "; ".join(wrong))
+    return set(calls)

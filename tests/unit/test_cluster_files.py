@@ -22,8 +22,19 @@ def test_ray_accepts_the_cloud_file() -> None:
     validate_config(prepare_config(config))
     with pytest.raises(jsonschema.ValidationError):
         validate_config(prepare_config(config | {"max_workers": "nine"}))
+    with pytest.raises(jsonschema.ValidationError):
+        validate_config(prepare_config(config | {"rsync_filter": ".gitignore"}))
     assert config["head_node_type"] in config["available_node_types"]
     assert "--dashboard-host=127.0.0.1" in " ".join(config["head_start_ray_commands"])
+
+
+def test_the_cloud_file_sends_the_clone_from_whose_root_it_is_used() -> None:
+    root = FOLDER.parents[1]
+    config = read("aws.yaml")
+    sent = [local for local in config["file_mounts"].values() if not local.startswith("~")]
+    assert sent == ["."]
+    assert all((root / name).is_file() for name in ["pyproject.toml", *config["rsync_filter"]])
+    assert f"ray up {(FOLDER / 'aws.yaml').relative_to(root)}\n" in (FOLDER / "aws.yaml").read_text()
 
 
 def test_the_kubernetes_file_has_what_a_ray_cluster_requires() -> None:

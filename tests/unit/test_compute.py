@@ -1,13 +1,16 @@
 """Other ways to compute the same: how far their results may lie from the float32 reference."""
 
+import contextlib
 import shutil
+from collections.abc import Iterator
+from unittest.mock import MagicMock, Mock
 
 import pytest
 import torch
 from torch import nn
 
 from fusion.assembly import build_party, build_student
-from fusion.compute import Compute
+from fusion.compute import Compute, own_rounding
 from fusion.networks import Classifier, build_network
 from tests.tiny import CPU, SPEC, settings, teacher
 
@@ -86,3 +89,66 @@ def test_every_architecture_of_a_process_is_compiled(monkeypatch: pytest.MonkeyP
         classifier(images.clone().requires_grad_())
         assert len(graphs) == 3 * number, name
     torch.compiler.reset()
+
+
+CUDA = torch.device("cuda")
+
+
+def rounding() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+@pytest.fixture
+def _as_it_was() -> Iterator[None]:
+    with own_rounding(CUDA):
+        yield
+
+
+@pytest.mark.usefixtures("_as_it_was")
+def test_float32_is_rounded_to_tf32_as_asked_for_and_else_as_pytorch_has_it() -> None:
+    before = rounding()
+    Compute(tf32=True).place(Mock(), CPU)
+    assert rounding() == before
+    for tf32, both in ((True, (True, True)), (False, (False, False)), (None, (False, True))):
+        Compute(tf32=tf32).place(Mock(), CUDA)
+        assert rounding() == both
+
+
+@pytest.mark.usefixtures("_as_it_was")
+def test_the_rounding_of_one_run_is_not_that_of_the_next() -> None:
+    before = rounding()
+    with own_rounding(CUDA):
+        Compute(tf32=True).place(Mock(), CUDA)
+        assert rounding() == (True, True)
+    assert rounding() == before
+    interrupted = Mock(to=Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt), own_rounding(CUDA):
+        Compute(tf32=True).place(interrupted, CUDA)
+    assert rounding() == before
+
+
+def test_the_local_engine_gives_back_how_this_process_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestrator import local
+
+    rounded: list[torch.device] = []
+
+    @contextlib.contextmanager
+    def note(device: torch.device) -> Iterator[None]:
+        rounded.append(device)
+        yield
+        rounded.append(device)
+
+    class Run:
+        def __init__(self, *_: object) -> None:
+            assert len(rounded) == 1
+
+        def warm_up(self) -> None:
+            assert len(rounded) == 1
+
+        main_phase = warm_up
+        fused = Mock()
+
+    monkeypatch.setattr(local, "own_rounding", note)
+    monkeypatch.setattr(local, "_Run", Run)
+    local.LocalEngine(1).fuse(MagicMock(), Mock())
+    assert len(rounded) == 2

@@ -1,19 +1,24 @@
 """The model of a run's speed: worked by hand, and what it chooses."""
 
+import dataclasses
+
 import pytest
 
 from fusion.evaluation import forward_flops
 from fusion.generator import build_generator
 from fusion.methods import AdaptiveDeepInversion, Cmi, Dafl, DeepInversion, Dfq, DfqNoAdv, Method
 from fusion.networks import build_network
-from orchestrator.costs import Seconds, count, faster_labelling, iteration_seconds, lanes
+from orchestrator.costs import Costs, Seconds, count, iteration_seconds, lanes
 from orchestrator.estimate import estimate
 from orchestrator.loading import load_config
-from orchestrator.placement import plan_actors
+from orchestrator.placement import Group, Plan, Share, plan_actors
 from orchestrator.sections import EngineSettings
+from orchestrator.speed import Hardware, faster_labelling, period, warmup_seconds
 from tests.tiny import SPEC, settings
 
-TIME = Seconds(party=(4.0, 6.0), label=(1.0, 2.0), student=10.0, images=0.5, labels=(0.25, 0.25))
+TIME = Seconds(
+    party=(4.0, 6.0), label=(1.0, 2.0), student=8.0, asking=(1.5, 0.5), images=0.5, labels=(0.25, 0.25)
+)
 
 
 def test_lanes_are_the_work_of_each_actor() -> None:
@@ -23,18 +28,74 @@ def test_lanes_are_the_work_of_each_actor() -> None:
     assert lanes(TIME, [(0,), (1,)], "student", workers=2) == [5 + 0.5 + 1.5, 4, 6]
 
 
+def test_the_students_own_step_grows_with_the_teachers_that_are_asked() -> None:
+    half = dataclasses.replace(TIME, asked=0.5)
+    for labelling, there in (("student", 1.5), ("parties", 0.5 + 0.25)):
+        assert lanes(half, [(0, 1)], labelling)[0] == 8 + 0.5 * 2 + 0.5 + there  # type: ignore[arg-type]
+
+
 def test_an_iteration_takes_the_longest_lane_or_all_work_over_all_processors() -> None:
     assert iteration_seconds([5.0, 3.0, 3.0], 3) == 5.0
     assert iteration_seconds([5.0, 3.0, 3.0], 2) == 5.5
 
 
-def test_in_lockstep_the_student_and_the_parties_work_in_turns() -> None:
-    assert iteration_seconds([5.0, 3.0, 2.0], 3, in_turns=True) == 8.0
-    assert iteration_seconds([5.0, 3.0, 2.0], 1, in_turns=True) == 10.0
+def test_in_lockstep_parties_wait_for_the_student() -> None:
     networks = ["resnet8-w8", "resnet20"]
     choices: dict[Method, bool] = {Dfq(): True, Dfq(staleness=1): False, Dafl(): False}
     for method, in_turns in choices.items():
         assert count(settings(method=method), SPEC, networks).in_turns == in_turns, method
+
+
+def costs_of(**changes: object) -> Costs:
+    """In operations: the parties 4 and 6, the student 8 and 2 for its teachers, who take 1 and 2."""
+    made: dict[str, object] = {
+        "warmup_flops": (10.0, 30.0),
+        "party_flops": (4.0, 6.0),
+        "label_flops": (1.0, 2.0),
+        "student_flops": 8.0,
+        "asking_flops": (1.5, 0.5),
+        "image_bytes": 0.0,
+        "label_bytes": (0.0, 0.0),
+        "asked": 1.0,
+    }
+    return Costs(**(made | changes))  # type: ignore[arg-type]
+
+
+ONE, CPU_LANE = Share(1.0, 1.0), Share(1.0, 0.0)
+HALF = Share(1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("students", "groups", "warmup", "expected", "in_turns"),
+    [
+        # Two lanes of CPUs at once: 23 operations on two lanes, but 13 in the longest; the warm-up 30.
+        ([CPU_LANE], [CPU_LANE, CPU_LANE], 30, 13, 13 + 6),
+        # A GPU, ten times as fast, for the student; the parties share the CPUs.
+        ([ONE], [CPU_LANE, CPU_LANE], 30, 6, 1.3 + 6),
+        # The same shared by halves: one GPU for all lanes together.
+        ([HALF], [Share(1.0, 0.25), Share(1.0, 0.25)], 4, 2.3, 1.3 + 1.0),
+        # A GPU each.
+        ([ONE], [ONE, ONE], 3, 1.3, 1.3 + 0.6),
+        # Two workers of the student, on two of four GPUs.
+        ([ONE, ONE], [ONE, ONE], 3, 0.65, 0.65 + 0.6),
+    ],
+)
+def test_lanes_share_what_they_run_on(
+    students: list[Share], groups: list[Share], warmup: float, expected: float, in_turns: float
+) -> None:
+    plan = Plan(students, [Group((index,), share) for index, share in enumerate(groups)])
+    hardware = Hardware(cpu_rate=1.0, cpu_lanes=2.0, gpu_rate=10.0)
+    assert warmup_seconds(costs_of(), plan, hardware) == pytest.approx(warmup)
+    assert period(costs_of(), plan, hardware, "student") == pytest.approx(expected)
+    assert period(costs_of(in_turns=True), plan, hardware, "student") == pytest.approx(in_turns)
+
+
+def test_more_lanes_than_cpus_take_turns() -> None:
+    plan = Plan([CPU_LANE], [Group((0,), CPU_LANE), Group((1,), CPU_LANE)])
+    hardware = Hardware(cpu_rate=1.0, cpu_lanes=1.0)
+    assert period(costs_of(), plan, hardware, "student") == 23
+    assert period(costs_of(in_turns=True), plan, hardware, "parties") == 23
+    assert warmup_seconds(costs_of(), plan, hardware) == 40
 
 
 def test_the_counts_are_those_of_algorithm_1() -> None:
@@ -46,6 +107,8 @@ def test_the_counts_are_those_of_algorithm_1() -> None:
     union = schedule.m_s * 12
     assert costs.label_flops == (union * s, union * t)
     assert costs.student_flops == union * 3 * s
+    # The regressor of VID: 32 channels of the student to 32 and 64 of the teachers, on maps of 2 x 2.
+    assert costs.asking_flops == (union * 3 * 2 * 32 * 32 * 4, union * 3 * 2 * 32 * 64 * 4)
     # A forward and a backward pass to the images through teacher and assistant, both to the generator's
     # weights; for each assistant update a pass of generator and teacher and both ways of the assistant.
     own = 12 * (3 * g + 4 * t) + schedule.m_ga * 12 * (g + 4 * t) + schedule.m_s * 6 * g
@@ -112,8 +175,6 @@ def test_the_memory_of_an_update_is_that_of_the_images_that_it_looks_at() -> Non
     ],
 )
 def test_who_labels_by_default(parties: int, cpus: float, gpus: float, expected: str) -> None:
-    import dataclasses
-
     chosen = dataclasses.replace(
         settings(), schedule=dataclasses.replace(settings().schedule, batch_size=256, m_s=10, m_ga=5)
     )

@@ -31,6 +31,21 @@ def test_fusion_fuses_without_ray_mlflow_and_everything_else_that_is_not_its_own
     assert "student/distill" in done.stdout
 
 
+def test_the_benchmark_for_gpus_needs_torch_numpy_and_safetensors_alone() -> None:
+    done = run(
+        """
+        import sys
+        kept = {"torch", "numpy", "safetensors"}
+        for name in ("ray", "mlflow", "pydantic", "typer", "rich", "sklearn", "matplotlib", "yaml", "scipy",
+                     "PIL", "pyarrow", "torchvision", "psutil"):
+            sys.modules[name] = None
+        import benchmarks.gpu
+        print(sorted(kept & sys.modules.keys()))
+        """
+    )
+    assert done.stdout.strip() == "['numpy', 'safetensors', 'torch']", done.stderr
+
+
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     done = run(
         """

@@ -5,17 +5,15 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
-from ray.exceptions import AuthenticationError, RayError, RpcError
+from ray.exceptions import AuthenticationError, RpcError
 from ray.job_submission import JobStatus
 from typer.testing import CliRunner
 
 from orchestrator import cluster, submitting
-from orchestrator import versions as versions_of
 from orchestrator.cli import app
 from orchestrator.errors import RunFailed, UserError
 from orchestrator.sections import EngineSettings
 from orchestrator.submitting import check_upload
-from orchestrator.versions import differences, versions
 
 
 @pytest.fixture
@@ -183,36 +181,9 @@ def test_a_connection_that_is_lost_while_looking_on_does_not_end_the_job(
     assert "epoch 1" in capsys.readouterr().out
 
 
-def test_a_node_that_cannot_import_this_code_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_call: object) -> None:
-        raise RayError("Traceback\nModuleNotFoundError: No module named 'torch'\n")
-
-    node = {"NodeManagerAddress": "10.0.0.7", "NodeID": "0" * 56, "Alive": True}
-    ray = SimpleNamespace(
-        remote=lambda **_: Mock(), nodes=lambda: [node], wait=lambda *_, **__: ([], []), get=refuse
-    )
-    monkeypatch.setattr(versions_of, "ray", ray)
-    with pytest.raises(
-        UserError, match=r"node 10\.0\.0\.7 cannot run this code \(ModuleNotFoundError: .*torch"
-    ):
-        versions_of.check_versions()
-
-
 def test_no_directory_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no directory"):
         check_upload(tmp_path / "missing", [])
-
-
-def test_a_node_with_other_versions_is_named_with_both() -> None:
-    here = versions()
-    assert {"python", "torch", "ray", "dfmf"} <= set(here)
-    assert differences(here, {"10.0.0.1": dict(here)}) == []
-    other = here | {"torch": "1.0"}
-    missing = {name: value for name, value in here.items() if name != "dfmf"}
-    assert differences(here, {"10.0.0.1": other, "10.0.0.2": missing}) == [
-        f"node 10.0.0.1 has torch 1.0, the driver {here['torch']}",
-        f"node 10.0.0.2 has dfmf missing, the driver {here['dfmf']}",
-    ]
 
 
 @pytest.mark.parametrize(
