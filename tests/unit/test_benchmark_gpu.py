@@ -48,7 +48,8 @@ def test_every_part_has_its_share_of_the_ceiling(tmp_path: Path, monkeypatch: py
 
 
 def test_every_row_is_what_a_run_can_be_told_to_do() -> None:
-    assert ROWS["float32"] == Compute(memory_format="contiguous")
+    assert ROWS["float32"] == Compute(memory_format="contiguous", tf32=False)
+    assert ROWS["as by default"] == Compute()
     assert len(set(ROWS.values())) == len(ROWS)
     assert Compute(tf32=True) in ROWS.values()
 
