@@ -17,7 +17,7 @@ from orchestrator.local import LocalEngine
 from orchestrator.sections import EngineSettings
 from orchestrator.waiting import ActorLost
 from tests.engines import KeptEngine, kept_engine
-from tests.tiny import lively, settings, teacher
+from tests.tiny import settings, teacher
 
 pytestmark = pytest.mark.ray
 
@@ -26,7 +26,7 @@ JOB = Job(
     teachers=[teacher(0), teacher(1)], settings=settings(schedule=SCHEDULE), evaluation=None, keeper=Keeper()
 )
 JUDGED = Job(
-    teachers=[lively(0), lively(1)],
+    teachers=[teacher(0), teacher(1)],
     settings=settings(schedule=SCHEDULE, method=Dfq(staleness=2)),
     evaluation=None,
     keeper=Keeper(),

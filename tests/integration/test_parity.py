@@ -32,7 +32,7 @@ from orchestrator.engines import Fused, Job
 from orchestrator.local import LocalEngine
 from orchestrator.sections import EngineSettings
 from tests.engines import KeptEngine, kept_engine
-from tests.tiny import SPEC, lively, settings, teacher
+from tests.tiny import SPEC, settings, teacher
 
 pytestmark = pytest.mark.ray
 
@@ -143,10 +143,10 @@ CASES: dict[str, tuple[Job, int]] = {
         ),
         1,
     ),
-    "without assistants": (job([lively(0), lively(1)], method=Dafl()), 2),
+    "without assistants": (job([teacher(0), teacher(1)], method=Dafl()), 2),
     "inverted pixels": (
         job(
-            [lively(0), lively(1)],
+            [teacher(0), teacher(1)],
             method=DeepInversion(inversion_steps=2, inversion_every=2, bank_images=20),
             schedule=dataclasses.replace(SHORT, warmup_epochs=0),
         ),
@@ -154,7 +154,7 @@ CASES: dict[str, tuple[Job, int]] = {
     ),
     "inverted pixels judged by the student": (
         job(
-            [lively(0), lively(1)],
+            [teacher(0), teacher(1)],
             method=AdaptiveDeepInversion(inversion_steps=2, inversion_every=2, bank_images=20),
             schedule=dataclasses.replace(SHORT, warmup_epochs=0),
         ),
@@ -162,7 +162,7 @@ CASES: dict[str, tuple[Job, int]] = {
     ),
     "fresh generators, assistants": (
         job(
-            [lively(0), lively(1)],
+            [teacher(0), teacher(1)],
             method=CmiGa(inversion_steps=2, inversion_every=2, bank_images=20, beta=1.0),
             schedule=dataclasses.replace(SHORT, warmup_epochs=0),
         ),
@@ -170,7 +170,7 @@ CASES: dict[str, tuple[Job, int]] = {
     ),
     "fresh generators judged by the student": (
         job(
-            [lively(0), lively(1)],
+            [teacher(0), teacher(1)],
             method=Cmi(inversion_steps=2, inversion_every=2, bank_images=20, adv_tau=1.0),
             schedule=dataclasses.replace(SHORT, warmup_epochs=0),
         ),
@@ -178,7 +178,7 @@ CASES: dict[str, tuple[Job, int]] = {
     ),
     "a bank judged by the student": (
         job(
-            [lively(0), lively(1)],
+            [teacher(0), teacher(1)],
             method=Fast(inversion_steps=2, inversion_every=2, bank_images=20),
             schedule=dataclasses.replace(SHORT, warmup_epochs=0),
         ),
@@ -186,7 +186,7 @@ CASES: dict[str, tuple[Job, int]] = {
     ),
     "a bank judged by an older student": (
         job(
-            [lively(0), lively(1)],
+            [teacher(0), teacher(1)],
             method=Nayer(
                 inversion_steps=2,
                 inversion_every=2,
@@ -198,12 +198,12 @@ CASES: dict[str, tuple[Job, int]] = {
         ),
         2,
     ),
-    "frozen generators": (job([lively(0), lively(1)], method=DfqNoAdv()), 2),
-    "judged by the student": (job([lively(0), lively(1)], method=Dfq()), 1),
-    "judged by an older student": (job([lively(0), lively(1)], method=Dfq(staleness=2)), 1),
+    "frozen generators": (job([teacher(0), teacher(1)], method=DfqNoAdv()), 2),
+    "judged by the student": (job([teacher(0), teacher(1)], method=Dfq()), 1),
+    "judged by an older student": (job([teacher(0), teacher(1)], method=Dfq(staleness=2)), 1),
     "nothing but the student's judgement, overlapping classes": (
         job(
-            [lively(0, other_classes("abcd")), lively(1, other_classes("dce"))],
+            [teacher(0, spec=other_classes("abcd")), teacher(1, spec=other_classes("dce"))],
             method=Zskt(),
             schedule=dataclasses.replace(SHORT, warmup_epochs=0),
         ),

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.methods import MainPhase, row_of, whole_periods
 from fusion.bank import ImageBank
 from fusion.methods import AdaptiveDeepInversion, CmiGa, Dfmf, Dfq, Fast, Method
-from tests.tiny import lively, settings
+from tests.tiny import settings, teacher
 
 
 def test_a_turn_is_whole_periods() -> None:
@@ -17,7 +17,7 @@ def test_a_turn_is_whole_periods() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "updates", "teacher", "student", "assistant"),
+    ("method", "updates", "of_teacher", "of_student", "of_assistant"),
     [
         # B = 12, K = 2, M_GA = 2, M_S = 2: 2 * 2 * 12 images are labelled for the student.
         (Dfmf(), 2, 48 + 24 + 48, 24, 24 + 48),
@@ -29,12 +29,12 @@ def test_a_turn_is_whole_periods() -> None:
     ],
 )
 def test_images_and_updates_are_counted_over_whole_periods(
-    method: Method, updates: float, teacher: float, student: float, assistant: float
+    method: Method, updates: float, of_teacher: float, of_student: float, of_assistant: float
 ) -> None:
     plan = dataclasses.replace(
         settings().schedule, warmup_epochs=0, epochs=3, iterations_per_epoch=whole_periods(method, 1)
     )
-    phase = MainPhase([lively(0), lively(1)], settings(method=method, schedule=plan))
+    phase = MainPhase([teacher(0), teacher(1)], settings(method=method, schedule=plan))
     for bank in (party.modules().get("bank") for party in phase.parties):
         assert bank is None or (isinstance(bank, ImageBank) and bank.filled() == bank.size)
     turns = [phase.turn(), phase.turn()]
@@ -42,9 +42,9 @@ def test_images_and_updates_are_counted_over_whole_periods(
     counted = {name: value for name, value in row.items() if name.endswith(("updates", "images"))}
     assert counted == {
         "generator_updates": updates,
-        "teacher_images": teacher,
-        "student_images": student,
-        "assistant_images": assistant,
+        "teacher_images": of_teacher,
+        "student_images": of_student,
+        "assistant_images": of_assistant,
     }
     assert row["cpu_s_ratio"] == row["wall_s_ratio"] == 1.0
     assert row["cpu_s"] > 0

@@ -9,7 +9,7 @@ from fusion.batchnorm import BnMemory, BnWatch
 from fusion.methods import DeepInversion, Dfmf, Fast, Method, Nayer
 from fusion.networks import frozen
 from fusion.party import Party
-from tests.tiny import CPU, lively, teacher, without_warmup
+from tests.tiny import CPU, teacher, without_warmup
 
 
 def stream(seed: int) -> torch.Generator:
@@ -17,7 +17,7 @@ def stream(seed: int) -> torch.Generator:
 
 
 def party_of(method: Method, network: str = "resnet8-w8") -> Party:
-    given = lively(0) if network == "resnet8-w8" else teacher(0, network)
+    given = teacher(0) if network == "resnet8-w8" else teacher(0, network)
     return build_party(0, 1, given, without_warmup(method), CPU, student_spec([given]))
 
 
@@ -85,7 +85,7 @@ def test_a_batch_pulls_by_its_own_part_of_the_statistics() -> None:
 def test_a_party_remembers_the_last_update_of_each_finished_batch(kind: type[Method]) -> None:
     method = kind(inversion_steps=3, inversion_every=2, bank_images=30, bn_momentum=0.5)  # type: ignore[call-arg]
     party = party_of(method)
-    student = build_student([lively(0)], without_warmup(method), CPU).as_critic(0)
+    student = build_student([teacher(0)], without_warmup(method), CPU).as_critic(0)
     memory, seen = party.watched_teacher.memory, list[Tensor]()
     assert memory is not None
     mixed = memory.mixed

@@ -13,7 +13,7 @@ from fusion.augmentation import padded_crop
 from fusion.contrast import ContrastiveInversion, ProjectionHead
 from fusion.methods import Cmi, CmiGa, Method
 from fusion.party import Party
-from tests.tiny import CPU, SPEC, lively, without_warmup
+from tests.tiny import CPU, SPEC, teacher, without_warmup
 
 QUICK = {"inversion_steps": 3, "inversion_every": 1, "bank_images": 30}
 
@@ -23,7 +23,7 @@ def stream(seed: int = 0) -> torch.Generator:
 
 
 def party_of(method: Method) -> Party:
-    return build_party(0, 2, lively(0), without_warmup(method), CPU, student_spec([lively(0)]))
+    return build_party(0, 2, teacher(0), without_warmup(method), CPU, student_spec([teacher(0)]))
 
 
 def maker(party: Party) -> ContrastiveInversion:
@@ -165,7 +165,7 @@ def test_every_batch_has_a_fresh_generator_and_the_head_learns_on() -> None:
 
 
 def test_the_critic_of_cmi_is_the_student_and_that_of_cmi_ga_the_assistant() -> None:
-    teachers = [lively(0), lively(1)]
+    teachers = [teacher(0), teacher(1)]
     choices: list[Method] = [Cmi(**QUICK), CmiGa(**QUICK)]  # type: ignore[arg-type]
     for method in choices:
         roles = {"bank", "head"} | ({"assistant", "vid"} if method.name == "cmi_ga" else set())

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from fusion.teachers import load_teacher, save_teacher
 from orchestrator import exporting
 from orchestrator.cli import app
-from tests.tiny import lively
+from tests.tiny import teacher
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -25,7 +25,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    save_teacher(lively(0), tmp_path / "student.safetensors")
+    save_teacher(teacher(0), tmp_path / "student.safetensors")
     return tmp_path
 
 
@@ -36,7 +36,7 @@ def test_torch_export_is_read_back_and_says_the_same(folder: Path) -> None:
     for count in (1, 3):
         images = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
-            torch.testing.assert_close(program.module()(images), lively(0).build()(images).logits)
+            torch.testing.assert_close(program.module()(images), teacher(0).build()(images).logits)
     assert run(str(folder), "--format", "torch-export")[0] == 2
     assert "is there already" in run(str(folder), "--format", "torch-export")[1]
 
@@ -44,7 +44,7 @@ def test_torch_export_is_read_back_and_says_the_same(folder: Path) -> None:
 def test_safetensors_is_a_teacher_again(folder: Path) -> None:
     to = folder / "x.safetensors"
     assert run(str(folder / "student.safetensors"), "--format", "safetensors", "--to", str(to))[0] == 0
-    assert all(torch.equal(load_teacher(to).weights[name], one) for name, one in lively(0).weights.items())
+    assert all(torch.equal(load_teacher(to).weights[name], one) for name, one in teacher(0).weights.items())
 
 
 def test_onnx_says_the_same_of_any_number_of_images(folder: Path) -> None:
@@ -56,7 +56,7 @@ def test_onnx_says_the_same_of_any_number_of_images(folder: Path) -> None:
         images = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
         (logits,) = session.run(["logits"], {"images": images.numpy()})
         with torch.no_grad():
-            expected = lively(0).build()(images).logits
+            expected = teacher(0).build()(images).logits
         assert expected.std() > 0
         torch.testing.assert_close(torch.from_numpy(logits), expected)
 

@@ -19,10 +19,10 @@ from fusion.noisy import NoisyLayer
 from fusion.party import Party
 from fusion.student import Student
 from fusion.synthesis import held_out_images
-from tests.tiny import CPU, SPEC, lively, settings, without_warmup
+from tests.tiny import CPU, SPEC, settings, teacher, without_warmup
 
 TINY = GeneratorSettings(layout="nayer", latent_dim=8)
-TEACHERS = [lively(0), lively(1)]
+TEACHERS = [teacher(0), teacher(1)]
 METHODS: list[Method] = [
     Dfmf(),
     Cmi(inversion_steps=2, inversion_every=2, bank_images=20, contrast_images=16),

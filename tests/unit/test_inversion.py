@@ -20,7 +20,7 @@ from fusion.synthesis import held_out_images
 from orchestrator.errors import UserError
 from orchestrator.finished_runs import FinishedRun
 from orchestrator.loading import parse_config
-from tests.tiny import CPU, SPEC, lively, teacher, tiny_run, without_warmup
+from tests.tiny import CPU, SPEC, teacher, tiny_run, without_warmup
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -33,7 +33,7 @@ def numbered(first: int, count: int) -> Tensor:
 
 
 def party_of(method: Method) -> Party:
-    return build_party(0, 2, lively(0), without_warmup(method), CPU)
+    return build_party(0, 2, teacher(0), without_warmup(method), CPU)
 
 
 def held(party: Party) -> ImageBank:
@@ -217,9 +217,9 @@ def test_competition_finds_images_of_which_the_student_says_something_else() -> 
         method = AdaptiveDeepInversion(
             inversion_steps=40, bank_images=12, bn_weight=0, jitter=0, compete_weight=weight
         )
-        known = student_spec([lively(0)])
-        party = build_party(0, 1, lively(0), without_warmup(method), CPU, known)
-        party.begin_iteration(0, build_student([lively(0)], without_warmup(method), CPU).as_critic(0))
+        known = student_spec([teacher(0)])
+        party = build_party(0, 1, teacher(0), without_warmup(method), CPU, known)
+        party.begin_iteration(0, build_student([teacher(0)], without_warmup(method), CPU).as_critic(0))
         party.update_generator()
         assert party.critic is not None
         images = held(party).images.float()
@@ -233,7 +233,7 @@ def test_a_rewind_halves_the_learning_rate_of_the_pixels() -> None:
     method = DeepInversion(inversion_steps=1, bank_images=12)
     rates = []
     for rewinds in (0, 2):
-        party = build_party(0, 2, lively(0), without_warmup(method, rewinds=rewinds), CPU)
+        party = build_party(0, 2, teacher(0), without_warmup(method, rewinds=rewinds), CPU)
         rates.append(party.synthesiser._lr)  # type: ignore[attr-defined]
     assert rates == [0.1, 0.025]
 

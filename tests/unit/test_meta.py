@@ -11,12 +11,12 @@ from fusion.meta import MetaGradient, MetaInversion
 from fusion.method import Synthesis
 from fusion.methods import Fast
 from fusion.party import Party
-from tests.tiny import CPU, lively, without_warmup
+from tests.tiny import CPU, teacher, without_warmup
 
 
 def party_of(method: Fast) -> Party:
-    party = build_party(0, 1, lively(0), without_warmup(method), CPU, student_spec([lively(0)]))
-    party.begin_iteration(0, build_student([lively(0)], without_warmup(method), CPU).as_critic(0))
+    party = build_party(0, 1, teacher(0), without_warmup(method), CPU, student_spec([teacher(0)]))
+    party.begin_iteration(0, build_student([teacher(0)], without_warmup(method), CPU).as_critic(0))
     return party
 
 
@@ -82,7 +82,7 @@ def test_a_start_that_every_copy_comes_back_to_does_not_move_along_the_way() -> 
 
 def test_each_batch_begins_at_the_start_with_noise_of_its_own() -> None:
     party = party_of(Fast(inversion_steps=2, inversion_every=1, bank_images=30))
-    made, student = maker(party), build_student([lively(0)], without_warmup(Fast()), CPU).as_critic(0)
+    made, student = maker(party), build_student([teacher(0)], without_warmup(Fast()), CPU).as_critic(0)
     noises: list[Tensor] = []
     starts: list[list[Tensor]] = []
 

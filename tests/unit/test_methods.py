@@ -34,7 +34,7 @@ from orchestrator.engines import Fused, Job, Weights
 from orchestrator.keeper import Keeper
 from orchestrator.local import LocalEngine
 from orchestrator.snapshot import FRESH, Snapshot
-from tests.tiny import CPU, SPEC, lively, settings
+from tests.tiny import CPU, SPEC, settings, teacher
 
 CHOICES: list[Method] = [
     Dfmf(),
@@ -70,7 +70,7 @@ def chosen(method: Method, **changes: object) -> FusionSettings:
 
 
 def built(method: Method, teachers: list[Teacher] | None = None) -> tuple[list[Party], Student]:
-    given, wanted = teachers or [lively(0), lively(1)], chosen(method)
+    given, wanted = teachers or [teacher(0), teacher(1)], chosen(method)
     spec = student_spec(given)
     parties = [build_party(index, len(given), one, wanted, CPU, spec) for index, one in enumerate(given)]
     return parties, build_student(given, wanted, CPU)
@@ -199,7 +199,7 @@ def test_the_adversary_of_zskt_is_minus_the_divergence_between_teacher_and_stude
 
 def test_a_student_that_knows_more_classes_judges_those_of_the_teacher() -> None:
     known = [dataclasses.replace(SPEC, classes=names) for names in (("a", "b", "c", "d"), ("d", "e", "c"))]
-    parties, student = built(Dfq(), [lively(index, spec) for index, spec in enumerate(known)])
+    parties, student = built(Dfq(), [teacher(index, spec=spec) for index, spec in enumerate(known)])
     assert [party.columns for party in parties] == [[0, 1, 2, 3], [3, 4, 2]]
     parties[1].begin_iteration(0, student.as_critic(0))
     images = torch.rand(5, 1, 8, 8)
@@ -239,7 +239,7 @@ class Everything(Keeper):
 def fused(method: Method, start: Snapshot = FRESH) -> tuple[Fused, Heard, Everything]:
     heard, keeper = Heard(), Everything()
     job = Job(
-        teachers=[lively(0), lively(1)],
+        teachers=[teacher(0), teacher(1)],
         settings=chosen(method),
         evaluation=None,
         start=start,

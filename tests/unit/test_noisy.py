@@ -18,7 +18,7 @@ from orchestrator.errors import UserError
 from orchestrator.identity import run_identity
 from orchestrator.loading import parse_config
 from orchestrator.method_check import check_method
-from tests.tiny import CPU, SPEC, lively, teacher, tiny_run, without_warmup
+from tests.tiny import CPU, SPEC, teacher, tiny_run, without_warmup
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -98,10 +98,10 @@ def test_noisy_layers_are_standard_normal_with_no_bias_and_functions_of_the_stre
 
 
 def test_a_batch_has_each_class_once_a_noisy_layer() -> None:
-    party = party_of(Nayer(inversion_steps=1, bank_images=20), [lively(0)])
+    party = party_of(Nayer(inversion_steps=1, bank_images=20), [teacher(0)])
     narrow = party_of(
         Nayer(inversion_steps=1, bank_images=20),
-        [lively(0, dataclasses.replace(SPEC, classes=("a", "b", "c", "d", "e")))],
+        [teacher(0, spec=dataclasses.replace(SPEC, classes=("a", "b", "c", "d", "e")))],
     )
     assert maker(party).draw_labels(stream()).tolist() == [0, 1, 2, 3] * 3
     labels = maker(narrow).draw_labels(stream()).tolist()
@@ -120,8 +120,8 @@ def test_each_noisy_layer_of_a_batch_has_as_many_images_as_there_are_classes(
             made.append(self)
 
     monkeypatch.setattr("fusion.noisy.NoisyLayers", Noted)
-    party_of(Nayer(inversion_steps=1, bank_images=20), [lively(0)]).update_generator()
-    party_of(Nayer(inversion_steps=1, inversion_batch=5, bank_images=20), [lively(0)]).update_generator()
+    party_of(Nayer(inversion_steps=1, bank_images=20), [teacher(0)]).update_generator()
+    party_of(Nayer(inversion_steps=1, inversion_batch=5, bank_images=20), [teacher(0)]).update_generator()
     assert [one.weights[0].shape for one in made] == [(3, 4, 8), (2, 4, 8)]
 
 
@@ -143,7 +143,7 @@ def test_a_teacher_of_some_classes_takes_their_rows(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", np.eye(5) * np.arange(1, 6))
     method = Nayer(inversion_steps=1, bank_images=20, embeddings=str(tmp_path / "rows.npy"))
     known = [
-        lively(index, dataclasses.replace(SPEC, classes=tuple(classes)))
+        teacher(index, spec=dataclasses.replace(SPEC, classes=tuple(classes)))
         for index, classes in enumerate(("abcd", "deb"))
     ]
     party = party_of(method, known, index=1)
@@ -216,9 +216,9 @@ def test_the_generator_learns_on_until_it_starts_afresh_and_noise_is_always_new(
     method = Nayer(
         inversion_steps=1, inversion_every=1, inversion_batch=batch, bank_images=20, restart_every=2
     )
-    party = party_of(method, [lively(0)])
+    party = party_of(method, [teacher(0)])
     inner = maker(party).generator
-    student = build_student([lively(0)], without_warmup(Nayer()), CPU).as_critic(0)
+    student = build_student([teacher(0)], without_warmup(Nayer()), CPU).as_critic(0)
     starts: list[Tensor] = []
     inner.register_forward_pre_hook(lambda *_: starts.append(inner.linear.weight.detach().clone()))
     ends = []
@@ -233,7 +233,7 @@ def test_the_generator_learns_on_until_it_starts_afresh_and_noise_is_always_new(
 
 def test_the_teacher_takes_the_images_for_the_classes_of_their_embeddings() -> None:
     method = Nayer(inversion_steps=60, bank_images=20, bn_weight=0, adv_weight=0)
-    party = party_of(method, [lively(0)])
+    party = party_of(method, [teacher(0)])
     seen: list[float] = []
     original = party.meter.add
 

@@ -24,7 +24,7 @@ from orchestrator.errors import Interrupted, RunFailed, UserError
 from orchestrator.loading import parse_config
 from orchestrator.sweep.paths import absolute
 from orchestrator.transfer import check_sources
-from tests.tiny import CPU, SPEC, lively, tiny_run
+from tests.tiny import CPU, SPEC, teacher, tiny_run
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -82,7 +82,7 @@ def test_hausdorff_agrees_with_scipy() -> None:
 
 
 def test_an_embedding_is_what_the_last_layer_of_a_resnet_takes() -> None:
-    classifier = lively(0).build().eval()
+    classifier = teacher(0).build().eval()
     taken: list[torch.Tensor] = []
     last = [one for one in classifier.modules() if isinstance(one, torch.nn.Linear)][-1]
     last.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
