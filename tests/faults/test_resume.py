@@ -281,8 +281,8 @@ def test_a_disk_that_is_full_is_one_line_and_with_room_the_run_goes_on(
     with pytest.raises(RunFailed) as error:
         fuse(config(tmp_path))
     line = str(error.value)
-    assert line.startswith(f"{run}: No space left on device; with room there again, ")
-    assert line.endswith(f"to go on: dfmf fuse --resume {run}")
+    assert line.startswith(f"{run}: No space left on device; ")
+    assert line.endswith(f"; with room there again, to go on: dfmf fuse --resume {run}")
     assert "\n" not in line
     fuse(resume=run)
     assert_same(run, undisturbed)

@@ -36,16 +36,21 @@ def two_directories(read: object, shown: object) -> bytes:
     """The end names the first directory; who takes what precedes an archive for a program takes the last."""
     first, second = torch_saved(read), torch_saved(shown)
     (body, directory), (other, its) = _parts(first), _parts(second)
-    assert len(directory) == len(its) and len(body) >= len(other)
-    return body + directory + other + _moved(its, len(body) - len(other)) + first[-END:]
+    assert len(directory) == len(its)
+    body += bytes(max(0, len(other) - len(body)))  # No entry can lie before where it says.
+    end = bytearray(first[-END:])
+    struct.pack_into("<I", end, 16, len(body))
+    return body + directory + other + _moved(its, len(body) - len(other)) + end
 
 
 def two_directories_with_a_record(read: object, shown: object) -> bytes:
     """The same as an archive of any size."""
-    joined, first = two_directories(read, shown)[:-END], torch_saved(read)
-    tail = bytearray(first[-END - LOCATOR - RECORD :])
+    joined = two_directories(read, shown)
+    joined, end = joined[:-END], joined[-END:]
+    tail = bytearray(torch_saved(read)[-END - LOCATOR - RECORD : -END])
+    struct.pack_into("<Q", tail, 48, *struct.unpack_from("<I", end, 16))
     struct.pack_into("<Q", tail, RECORD + 8, len(joined))
-    return joined + tail
+    return joined + tail + end
 
 
 def two_records(read: object, shown: object) -> bytes:
