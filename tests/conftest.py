@@ -31,6 +31,15 @@ def ray_cluster() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A study's trials are the test's to run: nothing is started, and nothing is placed."""
+    from tests.paper_tables import without_cluster
+
+    without_cluster(monkeypatch)
+    return monkeypatch
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first, then those with Ray, then the slow ones."""
     items.sort(

@@ -2,6 +2,8 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -9,6 +11,7 @@ from rich.console import Console
 from orchestrator import fuse
 from orchestrator.config import RunConfig
 from orchestrator.progress import Display
+from orchestrator.reproducing import Order
 from orchestrator.reproducing.layout import Line, Part
 from orchestrator.reproducing.overriding import keys_of, overridden
 from orchestrator.reproducing.scales import base_of
@@ -19,6 +22,7 @@ from orchestrator.sweep.points import Point
 from orchestrator.sweep.space import with_values
 from orchestrator.sweep.study import Study
 from orchestrator.sweep.wishes import prepared
+from tests.tiny import SHORT_TABLE
 
 Runner = Callable[[Study, Board, int, Display], None]
 
@@ -51,6 +55,12 @@ def without_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(driving, "cluster", no_cluster)
     monkeypatch.setattr(driving, "_placed", lambda study, *_: study)
+
+
+def short_order(folder: Path, *overrides: str, **changes: Any) -> Order:
+    """Two rows of Table 2 with one seed, where nothing else is said."""
+    chosen = {"table": "dfmf-2", "seeds": 1, "rows": ("dfmf", "dfq_no_adv"), **changes}
+    return Order(overrides=(*SHORT_TABLE, f"output={folder}", *overrides), **chosen)
 
 
 def rows_of(table: str, part: Part, *overrides: str) -> list[Line]:

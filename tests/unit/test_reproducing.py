@@ -14,29 +14,17 @@ from fusion.methods import METHODS
 from orchestrator.config import RunConfig
 from orchestrator.environment import git_commit, processor
 from orchestrator.errors import Interrupted, UserError
-from orchestrator.reproducing import Order, Reproduced, checking, reproduce
+from orchestrator.reproducing import Reproduced, checking, reproduce
 from orchestrator.reproducing.scales import base_of
 from orchestrator.reproducing.tables import all_methods, parts_of
 from orchestrator.sweep import driving
-from tests.paper_tables import stops_after, without_cluster
-from tests.tiny import SHORT_TABLE
-
-
-@pytest.fixture
-def without_ray(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    without_cluster(monkeypatch)
-    return monkeypatch
-
-
-def order(folder: Path, *overrides: str, **changes: Any) -> Order:
-    chosen = {"table": "dfmf-2", "seeds": 1, "rows": ("dfmf", "dfq_no_adv"), **changes}
-    return Order(overrides=(*SHORT_TABLE, f"output={folder}", *overrides), **chosen)
+from tests.paper_tables import short_order, stops_after
 
 
 def test_a_table_is_run_goes_on_after_a_stop_and_is_written_beside_the_published_one(
     tmp_path: Path, without_ray: pytest.MonkeyPatch
 ) -> None:
-    asked = order(tmp_path)
+    asked = short_order(tmp_path)
     quiet = Console(quiet=True)
     without_ray.setattr(driving, "run_trials", stops_after(3))
     with pytest.raises(Interrupted):
@@ -95,7 +83,7 @@ def test_a_table_is_run_goes_on_after_a_stop_and_is_written_beside_the_published
 
     # What was finished stays in the table when other rows are asked for.
     with pytest.raises(Interrupted):
-        reproduce(order(tmp_path, rows=("zskt",)), quiet)
+        reproduce(short_order(tmp_path, rows=("zskt",)), quiet)
     page = (folder / "table.md").read_text()
     assert row in page.splitlines()
     assert "dfmf reproduce dfmf-2 --scale digits --seeds 1 --rows dfmf,dfq_no_adv,zskt" in page
@@ -107,13 +95,13 @@ def test_a_table_of_other_settings_is_not_gone_on_with(
 ) -> None:
     without_ray.setattr(driving, "run_trials", stops_after(0))
     with pytest.raises(Interrupted):
-        reproduce(order(tmp_path), Console(quiet=True))
+        reproduce(short_order(tmp_path), Console(quiet=True))
     table = tmp_path / "dfmf-2-digits" / "table.md"
     written = table.read_text()
     with pytest.raises(
         UserError, match=r"is of another configuration: schedule.m_s: 1 there, 2 here; choose"
     ):
-        reproduce(order(tmp_path, "schedule.m_s=2"), Console(quiet=True))
+        reproduce(short_order(tmp_path, "schedule.m_s=2"), Console(quiet=True))
     assert table.read_text() == written
 
 
@@ -122,10 +110,10 @@ def test_a_finished_table_is_not_written_anew_with_other_settings(
 ) -> None:
     asked = {"rows": ("zskt",), "columns": ("r3",)}
     without_ray.setattr(driving, "run_trials", stops_after(1))
-    table = reproduce(order(tmp_path, **asked), Console(quiet=True)).folder / "table.md"
+    table = reproduce(short_order(tmp_path, **asked), Console(quiet=True)).folder / "table.md"
     written = table.read_text()
     with pytest.raises(UserError, match=r"is of another configuration: schedule.m_s: 1 there, 2 here"):
-        reproduce(order(tmp_path, "schedule.m_s=2", **asked), Console(quiet=True))
+        reproduce(short_order(tmp_path, "schedule.m_s=2", **asked), Console(quiet=True))
     assert table.read_text() == written
 
 
@@ -136,7 +124,7 @@ def test_columns_and_parts_are_run_alone_and_stay_when_others_are_asked_for(
 
     def some(columns: tuple[str, ...], parts: tuple[str, ...]) -> tuple[str, list[str]]:
         """The table, and which trials there are."""
-        asked = order(tmp_path, table="dfmf-4", rows=("dfmf",), columns=columns, parts=parts)
+        asked = short_order(tmp_path, table="dfmf-4", rows=("dfmf",), columns=columns, parts=parts)
         folder = reproduce(asked, quiet).folder
         done = [path.parent.relative_to(folder) for path in folder.glob("*/trials/*/summary.json")]
         return (folder / "table.md").read_text(), sorted(map(str, done))
@@ -176,7 +164,7 @@ def test_what_cannot_be_run_is_said_in_a_line(
     tmp_path: Path, changes: dict[str, Any], overrides: tuple[str, ...], expected: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        reproduce(order(tmp_path, *overrides, **{"rows": None, **changes}), Console(quiet=True))
+        reproduce(short_order(tmp_path, *overrides, **{"rows": None, **changes}), Console(quiet=True))
     assert expected in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -193,7 +181,7 @@ def test_only_the_data_of_parts_that_are_asked_for_is_needed(
 
     monkeypatch.setattr(checking, "read_data", not_there)
     with pytest.raises(UserError, match=r"^data: is not there; to get it: .*cifar-100-python"):
-        reproduce(order(tmp_path, scale="paper", parts=("cifar100",)), Console(quiet=True))
+        reproduce(short_order(tmp_path, scale="paper", parts=("cifar100",)), Console(quiet=True))
     assert asked_for == ["cifar100"]
 
 

@@ -1,7 +1,6 @@
 """Which rows of a paper's table an override is for, and what is refused; without Ray."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,19 +11,7 @@ from orchestrator.reproducing.overriding import check_reach
 from orchestrator.reproducing.scales import base_of
 from orchestrator.reproducing.tables import parts_of
 from orchestrator.sweep import driving
-from tests.paper_tables import made_of, rows_of, stops_after, without_cluster
-from tests.tiny import SHORT_TABLE
-
-
-@pytest.fixture
-def without_ray(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    without_cluster(monkeypatch)
-    return monkeypatch
-
-
-def order(folder: Path, *overrides: str, **changes: Any) -> Order:
-    chosen = {"table": "dfmf-2", "seeds": 1, "rows": ("dfmf", "dfq_no_adv"), **changes}
-    return Order(overrides=(*SHORT_TABLE, f"output={folder}", *overrides), **chosen)
+from tests.paper_tables import made_of, rows_of, short_order, stops_after
 
 
 def test_an_override_is_for_all_rows_also_where_it_says_the_default_of_the_tables_method() -> None:
@@ -85,13 +72,13 @@ def test_a_cell_that_was_begun_with_other_values_is_not_taken_for_the_same(
     asked = {"rows": ("vanilla_kd",), "columns": ("r3",)}
     alike = ("method.distill_scale=tau_squared",)  # Both have it anyway.
     without_ray.setattr(driving, "run_trials", stops_after(1))
-    table = reproduce(order(tmp_path, **asked), Console(quiet=True)).folder / "table.md"
+    table = reproduce(short_order(tmp_path, **asked), Console(quiet=True)).folder / "table.md"
     written = table.read_text()
     with pytest.raises(UserError, match=r"_kd_r3, is of another configuration: method.beta: 0.0 there, 1.0"):
-        reproduce(order(tmp_path, "method.beta=1", **asked), Console(quiet=True))
+        reproduce(short_order(tmp_path, "method.beta=1", **asked), Console(quiet=True))
     assert table.read_text() == written
     without_ray.setattr(driving, "run_trials", stops_after(0))
-    reproduce(order(tmp_path, *alike, **asked), Console(quiet=True))  # The same, in more words.
+    reproduce(short_order(tmp_path, *alike, **asked), Console(quiet=True))  # The same, in more words.
 
 
 def test_what_a_rows_method_does_not_take_is_refused_before_anything_is_run(tmp_path: Path) -> None:
