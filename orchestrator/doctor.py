@@ -36,8 +36,8 @@ def examine(run: str, overrides: Sequence[str]) -> Iterator[Finding]:
     def memory() -> Finding:
         from orchestrator.dry_run import subject
 
-        spec, _, networks = subject(config)
-        return machine.memory(config, spec, networks)
+        found = subject(config)
+        return machine.memory(config, found.spec, found.networks)
 
     yield from attempted("gpus", machine.gpus)
     yield from attempted("cpus", lambda: machine.cpus(config))

@@ -13,7 +13,7 @@ from orchestrator.config import RunConfig
 from orchestrator.costs import Costs
 from orchestrator.errors import UserError
 from orchestrator.estimate import PROCESS_BYTES, estimate, measured_flops_per_second
-from orchestrator.label_spaces import check_classes
+from orchestrator.label_spaces import check_classes, class_lines
 from orchestrator.loading import dump_config
 from orchestrator.method_check import check_method
 from orchestrator.network_check import check_networks
@@ -32,23 +32,38 @@ def describe(run: str, overrides: Sequence[str]) -> str:
         UserError: what a run would refuse.
     """
     config, _ = resolve(run, overrides)
-    spec, names, networks = subject(config)
+    found = subject(config)
+    names = found.parties
     cpus, gpus, where = _resources(config)
     plan = plan_actors(len(names), config.engine, cpus, gpus)
+    classes = ["# classes", "\n".join(found.notes) + "\n"] if found.notes else []
     sections = [
         "# configuration",
         dump_config(config),
+        *classes,
         f"# placement on {where}: {cpus:g} CPUs, {gpus:g} GPUs",
         _placement(plan, names, config.engine.mode) + _shortage(plan, config.engine, cpus, gpus),
         "# cost of the fusion (pretraining not counted)",
-        _cost(config, spec, networks, plan, cpus),
+        _cost(config, found.spec, found.networks, plan, cpus),
     ]
     return "\n".join(sections)
 
 
-def subject(config: RunConfig) -> tuple[ImageSpec, list[str], list[str]]:
-    """What is fused: the student's images and classes, and the parties' names and networks; reads the
-    teachers and the data.
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is fused."""
+
+    spec: ImageSpec
+    """The student's images and classes."""
+    parties: list[str]
+    networks: list[str]
+    """The teachers'."""
+    notes: list[str]
+    """What a run says of the teachers' classes and of those of the evaluation images."""
+
+
+def subject(config: RunConfig) -> Subject:
+    """What `config` fuses; reads the teachers and the data.
 
     Raises:
         UserError: what a run would refuse of them.
@@ -63,9 +78,13 @@ def subject(config: RunConfig) -> tuple[ImageSpec, list[str], list[str]]:
     check_networks(config, cards)
     check_method(config, cards, space)
     check_sources(config)
-    if data is not None:
-        check_data(cards, space, data[1])
-    return student_spec(cards, config.classes), [one.name for one in cards], [one.network for one in cards]
+    test = None if data is None else check_data(cards, space, data[1])
+    return Subject(
+        spec=student_spec(cards, config.classes),
+        parties=[one.name for one in cards],
+        networks=[one.network for one in cards],
+        notes=class_lines(space, cards, test),
+    )
 
 
 def _resources(config: RunConfig) -> tuple[float, float, str]:

@@ -158,25 +158,25 @@ def test_memory_is_held_against_the_estimate(free: float, expected: str, monkeyp
     # Four processes of 0.59 GiB and half a GiB of object store need 2.84 GiB before any network.
     monkeypatch.setattr(machine, "available_memory", lambda: free * GIB)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    spec, _, networks = subject(config())
-    assert level(machine.memory(config(), spec, networks), f"of {free:.1f} GiB free") == expected
+    found = subject(config())
+    assert level(machine.memory(config(), found.spec, found.networks), f"of {free:.1f} GiB free") == expected
 
 
 def test_in_one_process_the_tensors_lie_on_the_first_gpu_if_there_is_one(monkeypatch: Patch) -> None:
     chosen = config(engine={"mode": "local"}, schedule={"batch_size": 4096})
-    spec, _, networks = subject(chosen)
+    found = subject(chosen)
     monkeypatch.setattr(machine, "available_memory", lambda: 1.0 * GIB)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert level(machine.memory(chosen, spec, networks), "of 1.0 GiB free") == "problem"
+    assert level(machine.memory(chosen, found.spec, found.networks), "of 1.0 GiB free") == "problem"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     sizes = {0: 8 * GIB, 1: 80 * GIB}
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=sizes[index])
     )
-    assert level(machine.memory(chosen, spec, networks), "about 0.6 GiB of 1.0 GiB free") == "ok"
+    assert level(machine.memory(chosen, found.spec, found.networks), "about 0.6 GiB of 1.0 GiB free") == "ok"
     sizes[0] = GIB // 1024
-    assert level(machine.memory(chosen, spec, networks), "on GPUs that have 0.0 GiB") == "problem"
+    assert level(machine.memory(chosen, found.spec, found.networks), "on GPUs that have 0.0 GiB") == "problem"
 
 
 def test_few_open_files_are_a_warning(monkeypatch: Patch) -> None:

@@ -75,3 +75,22 @@ def test_in_one_process_nothing_travels_and_nobody_else_labels(monkeypatch: pyte
     assert lines["images"].endswith("an iteration, in this process")
     assert "lanes" not in lines["time"]
     assert "a cpu (measured here" in lines["time"]
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (
+            "digits-union",
+            "# classes\nthe student learns 10 classes; of these know: party-0 6 (0, ",
+        ),
+        ("demo", ""),
+    ],
+)
+def test_who_knows_which_classes_is_said_where_it_is_not_plain(
+    run: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "_cost", lambda *_: "")
+    text = describe(run, ["engine.mode=local"])
+    assert said in text
+    assert ("# classes" in text) == bool(said)
