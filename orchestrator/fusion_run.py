@@ -200,8 +200,14 @@ class Run:
         return measured
 
     def _pretrain(self) -> tuple[list[Teacher], Teacher | None]:
-        todo, display = self.inputs.todo, self.display
-        return pretrained(self.config, todo, self.folder, self.engine, display.advanced, display.said)
+        todo, said = self.inputs.todo, self.display.said
+        return pretrained(self.config, todo, self.folder, self.engine, self._pretrained_so_far, said)
+
+    def _pretrained_so_far(self, phase: str, done: int, total: int) -> None:
+        """In a process that has others, such as a sweep's trial, no signal interrupts the pretraining."""
+        self.display.advanced(phase, done, total)
+        if self.stopping.requested:
+            raise KeyboardInterrupt
 
     def _finish(
         self, fused: Fused, recorder: Recorder, references: References, teachers: Sequence[Teacher]
