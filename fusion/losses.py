@@ -188,9 +188,11 @@ def contrastive(local: Tensor, whole: Tensor, batch: int, *, temperature: float)
 
 
 def gaussian_nll(prediction: Tensor, target: Tensor, variance: Tensor) -> Tensor:
-    """Mean of ((target - prediction)**2 / variance + log variance) / 2: VID (Ahn et al., CVPR 2019, Eq. 5).
+    """((target - prediction)**2 / variance + log variance) / 2, its mean over the images and places: one
+    entry a channel, as `variance` has. VID (Ahn et al., CVPR 2019, Eq. 5) is their mean.
 
-    `prediction` and `target` are [batch, channels, height, width]; `variance` has one entry a channel.
+    `prediction` and `target` are [batch, channels, height, width].
     """
-    variance = variance.float().view(1, -1, 1, 1)
-    return 0.5 * ((target.float() - prediction.float()).square() / variance + variance.log()).mean()
+    errors = F.mse_loss(prediction.float(), target.float(), reduction="none").mean(dim=(0, 2, 3))
+    variance = variance.float()
+    return 0.5 * (errors / variance + variance.log())

@@ -1,6 +1,7 @@
 """The student: distils all teachers on the union of all parties' images."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from fusion.objective import Term, total, unweighted
 from fusion.schedule import Optimisation, Schedule, cosine_lr, set_lr
 from fusion.seeding import random_stream
 from fusion.state import State, put_state, take_state
-from fusion.vid import Vid
+from fusion.vid import Vid, vid_losses
 
 
 class Student:
@@ -187,8 +188,9 @@ class Learner(nn.Module):
         distill = union_distillation(logits, prediction.logits, mixing, self.space, tau=self.tau)
         values: dict[int | str, Tensor] = {"distill": distill}
         if self.with_vid:
-            for index, target in targets.items():
-                values[index] = self.vids[index](prediction.features, target.features)
+            vids: list[Any] = [self.vids[index] for index in targets]
+            maps = [target.features for target in targets.values()]
+            values.update(zip(targets, vid_losses(vids, prediction.features, maps), strict=True))
         return values, prediction.logits
 
 

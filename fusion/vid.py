@@ -1,6 +1,7 @@
 """Variational information distillation of the last convolutional map (Ahn et al., CVPR 2019)."""
 
 import math
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -30,8 +31,34 @@ class Vid(nn.Module):
 
         Where the sizes differ, the learner's map is averaged, or repeated, to the teacher's.
         """
-        height, width = teacher_features.shape[2:]
-        if learner_features.shape[2:] != (height, width):
-            learner_features = F.adaptive_avg_pool2d(learner_features, (height, width))
-        variance = F.softplus(self.raw_variance) + MINIMUM_VARIANCE
-        return gaussian_nll(self.regressor(learner_features), teacher_features, variance)
+        (value,) = vid_losses([self], learner_features, [teacher_features])
+        return value
+
+
+def vid_losses(
+    vids: Sequence[Vid], learner_features: Tensor, teacher_features: Sequence[Tensor]
+) -> list[Tensor]:
+    """The VID loss of each teacher: what each `Vid` would say, up to rounding.
+
+    Teachers whose maps have one shape share a convolution, so that many cost little more than one.
+    """
+    alike: dict[torch.Size, list[int]] = {}
+    for index, one in enumerate(teacher_features):
+        alike.setdefault(one.shape[1:], []).append(index)
+    values: dict[int, Tensor] = {}
+    for members in alike.values():
+        targets = torch.cat([teacher_features[index] for index in members], dim=1)
+        losses = _of_one_shape([vids[index] for index in members], learner_features, targets)
+        values.update(zip(members, losses, strict=True))
+    return [values[index] for index in range(len(vids))]
+
+
+def _of_one_shape(vids: Sequence[Vid], learner_features: Tensor, targets: Tensor) -> Iterable[Tensor]:
+    """`targets` are the teachers' maps, one after the other in the channels."""
+    height, width = targets.shape[2:]
+    if learner_features.shape[2:] != (height, width):
+        learner_features = F.adaptive_avg_pool2d(learner_features, (height, width))
+    weight = torch.cat([one.regressor.weight for one in vids])
+    variance = F.softplus(torch.cat([one.raw_variance for one in vids])) + MINIMUM_VARIANCE
+    each = gaussian_nll(F.conv2d(learner_features, weight), targets, variance)
+    return each.view(len(vids), -1).mean(dim=1).unbind()

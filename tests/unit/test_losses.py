@@ -9,7 +9,7 @@ from torch.distributions import Categorical, Normal, kl_divergence
 
 from fusion import losses
 from fusion.batchnorm import BnWatch, bn_divergence
-from fusion.vid import Vid
+from fusion.vid import Vid, vid_losses
 
 STREAM = torch.Generator().manual_seed(0)
 
@@ -147,32 +147,34 @@ def test_negative_activation_is_zero_for_a_dead_map_and_falls_with_any_activatio
 def test_gaussian_nll_agrees_with_torch() -> None:
     prediction, target = torch.randn(2, 3, 4, 5, 5, generator=STREAM)
     variance = torch.rand(4, generator=STREAM) + 0.1
-    expected = nn.GaussianNLLLoss()(
+    expected = nn.GaussianNLLLoss(reduction="none")(
         prediction, target, variance.view(1, -1, 1, 1).expand_as(target).contiguous()
     )
-    torch.testing.assert_close(losses.gaussian_nll(prediction, target, variance), expected)
+    torch.testing.assert_close(
+        losses.gaussian_nll(prediction, target, variance), expected.mean(dim=(0, 2, 3))
+    )
 
 
 def test_gaussian_nll_is_zero_for_a_perfect_prediction_of_variance_one_and_greater_for_any_error() -> None:
     target = torch.randn(2, 3, 4, 4, generator=STREAM)
     one = torch.ones(3)
-    assert losses.gaussian_nll(target, target, one) == 0
+    assert not losses.gaussian_nll(target, target, one).any()
     for error in (0.1, -0.1, 2.0):
         wrong = target.clone()
         wrong[1, 2, 3, 0] += error  # Of one number among 96.
-        expected = torch.tensor(0.5 * error**2 / target.numel())
+        expected = torch.tensor([0.0, 0.0, 0.5 * error**2 / (target.numel() / 3)])
         torch.testing.assert_close(losses.gaussian_nll(wrong, target, one), expected)
 
 
 def test_gaussian_nll_is_least_where_the_variance_is_the_squared_error() -> None:
     target, error = torch.randn(2, 3, 4, 4, generator=STREAM), 0.5
     small, fitting, large = (
-        losses.gaussian_nll(target + error, target, torch.full((3,), variance))
+        losses.gaussian_nll(target + error, target, torch.full((3,), variance)).mean()
         for variance in (0.2, error**2, 0.3)
     )
     assert small > fitting < large
     torch.testing.assert_close(fitting, torch.tensor(0.5 + math.log(error)))
-    sure, unsure = (losses.gaussian_nll(target, target, torch.full((3,), one)) for one in (0.5, 2.0))
+    sure, unsure = (losses.gaussian_nll(target, target, torch.full((3,), one)).mean() for one in (0.5, 2.0))
     assert sure < 0 < unsure
 
 
@@ -284,6 +286,24 @@ def test_vid_takes_any_pair_of_channels_and_sizes(learner: tuple[int, int], teac
     assert all(
         parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in vid.parameters()
     )
+
+
+def test_many_teachers_have_the_vid_losses_and_gradients_that_each_has_alone() -> None:
+    shapes = [(5, 4), (3, 2), (5, 4), (5, 2), (3, 2)]  # Two pairs alike, in channels and in size.
+    vids = [Vid(3, channels) for channels, _ in shapes]
+    for index, vid in enumerate(vids):
+        nn.init.constant_(vid.raw_variance, 0.5 * index)
+    maps = [torch.randn(2, channels, size, size, generator=STREAM) for channels, size in shapes]
+    mine = torch.randn(2, 3, 4, 4, generator=STREAM)
+
+    def found(values: list[torch.Tensor]) -> list[torch.Tensor]:
+        together = sum((1 + index) * value for index, value in enumerate(values))
+        parameters = [parameter for vid in vids for parameter in vid.parameters()]
+        return [*values, *torch.autograd.grad(together, parameters)]
+
+    alone = found([vid(mine, map_) for vid, map_ in zip(vids, maps, strict=True)])
+    torch.testing.assert_close(found(vid_losses(vids, mine, maps)), alone)
+    assert len({round(value.item(), 4) for value in alone[: len(vids)]}) == len(vids)
 
 
 def test_vid_learns_regressor_and_variance() -> None:
