@@ -12,12 +12,15 @@ import torch
 
 from fusion.assembly import FusionSettings
 from fusion.generator import GeneratorSettings
+from fusion.health import Limits
 from fusion.networks import ImageSpec, build_network
 from fusion.schedule import Schedule
 from fusion.seeding import seeded_initialisation
 from fusion.teachers import Teacher
 
 CLASSES = tuple(str(label) for label in range(10))
+NO_COLLAPSE = Limits(fewest_classes=1.0)
+"""Teachers with random weights may see one class in everything."""
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import torch
 
-from benchmarks.common import make_settings, make_teachers, parser, print_table, write_json
+from benchmarks.common import NO_COLLAPSE, make_settings, make_teachers, parser, print_table, write_json
 from fusion.epoch import EpochReport
 from orchestrator.cluster import cluster, placed
 from orchestrator.distributed import RayEngine
@@ -77,7 +77,10 @@ def main() -> None:
         iterations_per_epoch=given.iterations,
     )
     job = Job(
-        teachers=make_teachers(given.network, given.size, given.parties), settings=settings, evaluation=None
+        teachers=make_teachers(given.network, given.size, given.parties),
+        settings=settings,
+        evaluation=None,
+        limits=NO_COLLAPSE,
     )
     cores = len(os.sched_getaffinity(0))
     engine = EngineSettings(labelling=given.labelling)

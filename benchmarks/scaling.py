@@ -24,7 +24,15 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import make_settings, make_teachers, parser, print_table, student_costs, write_json
+from benchmarks.common import (
+    NO_COLLAPSE,
+    make_settings,
+    make_teachers,
+    parser,
+    print_table,
+    student_costs,
+    write_json,
+)
 from benchmarks.pipeline import Clock
 from fusion.assembly import build_party, build_student
 from fusion.labelling import label
@@ -168,7 +176,7 @@ def run_for_real(given: Any, measured: dict[str, float]) -> list[dict[str, Any]]
                 teachers = make_teachers(given.network, given.size, parties)
                 clock = Clock()
                 with placed(parties, chosen, print) as (plan, group):
-                    job = Job(teachers=teachers, settings=settings, evaluation=None)
+                    job = Job(teachers=teachers, settings=settings, evaluation=None, limits=NO_COLLAPSE)
                     RayEngine(chosen, plan, group).fuse(job, clock)
                     members = [one.members for one in plan.groups]
                 rate = given.iterations / (clock.wall[-1] - clock.wall[-2])

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import ray
 
-from benchmarks.common import make_settings, make_teachers, parser, write_json
+from benchmarks.common import NO_COLLAPSE, make_settings, make_teachers, parser, write_json
 from benchmarks.object_store import object_store_mb
 from fusion.epoch import EpochReport
 from orchestrator.cluster import ROOT, placed
@@ -87,7 +87,14 @@ def main() -> None:
         logging_level="error",
     )
     with placed(chosen.parties, engine, gauge.said) as (plan, group):
-        job = Job(teachers=teachers, settings=settings, evaluation=None, folder=Path(), keeper=keeper)
+        job = Job(
+            teachers=teachers,
+            settings=settings,
+            evaluation=None,
+            limits=NO_COLLAPSE,
+            folder=Path(),
+            keeper=keeper,
+        )
         fused = RayEngine(engine, plan, group).fuse(job, gauge)
     steady = gauge.samples[len(gauge.samples) // 4 :]
     minutes = [(one["seconds"] - steady[0]["seconds"]) / 60 for one in steady]

@@ -63,6 +63,8 @@ def check_epoch(metrics: Mapping[str, float], epoch: int, iteration: int, limits
 
 def collapsed(metrics: Mapping[str, float], limits: Limits) -> str | None:
     """The BCE term, Eq. (3), of a generator that makes images of one class only."""
+    if limits.fewest_classes == 1:
+        return None  # A batch of one class has exp(-value) = 1 up to rounding.
     for name, value in metrics.items():
         generators = name.startswith("generator/") and name.endswith("/bce")
         if generators and math.exp(-value) < limits.fewest_classes:
