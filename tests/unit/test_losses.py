@@ -9,7 +9,7 @@ from torch.distributions import Categorical, Normal, kl_divergence
 
 from fusion import losses
 from fusion.batchnorm import BnWatch, bn_divergence
-from fusion.vid import Vid, vid_losses
+from fusion.vid import Vid
 
 STREAM = torch.Generator().manual_seed(0)
 
@@ -286,24 +286,6 @@ def test_vid_takes_any_pair_of_channels_and_sizes(learner: tuple[int, int], teac
     assert all(
         parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in vid.parameters()
     )
-
-
-def test_many_teachers_have_the_vid_losses_and_gradients_that_each_has_alone() -> None:
-    shapes = [(5, 4), (3, 2), (5, 4), (5, 2), (3, 2)]  # Two pairs alike, in channels and in size.
-    vids = [Vid(3, channels) for channels, _ in shapes]
-    for index, vid in enumerate(vids):
-        nn.init.constant_(vid.raw_variance, 0.5 * index)
-    maps = [torch.randn(2, channels, size, size, generator=STREAM) for channels, size in shapes]
-    mine = torch.randn(2, 3, 4, 4, generator=STREAM)
-
-    def found(values: list[torch.Tensor]) -> list[torch.Tensor]:
-        together = sum((1 + index) * value for index, value in enumerate(values))
-        parameters = [parameter for vid in vids for parameter in vid.parameters()]
-        return [*values, *torch.autograd.grad(together, parameters)]
-
-    alone = found([vid(mine, map_) for vid, map_ in zip(vids, maps, strict=True)])
-    torch.testing.assert_close(found(vid_losses(vids, mine, maps)), alone)
-    assert len({round(value.item(), 4) for value in alone[: len(vids)]}) == len(vids)
 
 
 def test_vid_learns_regressor_and_variance() -> None:
