@@ -17,15 +17,11 @@ from orchestrator.sweep.board import Board
 from orchestrator.sweep.points import Point
 from orchestrator.sweep.study import TRIALS, Study
 from orchestrator.sweep.trial import ERROR
-from tests.paper_tables import Runner, stops_after, without_cluster
+from tests.paper_tables import Runner, stops_after
 from tests.tiny import SHORT_TABLE
 
 QUIET = Console(quiet=True)
-
-
-@pytest.fixture(autouse=True)
-def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_cluster(monkeypatch)
+pytestmark = pytest.mark.usefixtures("without_ray")
 
 
 def order(folder: Path, **changes: tuple[str, ...]) -> Order:
