@@ -86,12 +86,15 @@ def main() -> None:
     engine = EngineSettings(labelling=given.labelling)
     names = {} if given.memory else {"one thread": 1, f"{cores} threads": cores}
     results: dict[str, list[dict[str, float]]] = {name: [] for name in (*names, "ray")}
+    memory: list[list[float]] = []
     with cluster(engine), placed(given.parties, engine, print) as (plan, group):
         for _ in range(given.repeats):
             for name, threads in names.items():
-                results[name].append(_measure(LocalEngine(threads), job, given.iterations))
+                results[name].append(_measure(LocalEngine(threads), job, given.iterations, Clock()))
             torch.set_num_threads(1)
-            results["ray"].append(_measure(RayEngine(engine, plan, group), job, given.iterations))
+            clock = Clock()
+            results["ray"].append(_measure(RayEngine(engine, plan, group), job, given.iterations, clock))
+            memory.append(clock.memory)
     median = {
         name: {key: statistics.median(one[key] for one in runs) for key in runs[0]}
         for name, runs in results.items()
@@ -103,7 +106,11 @@ def main() -> None:
         [[name, *row.values()] for name, row in median.items()],
     )
     numbers: dict[str, Any] = {"what": what, "cores": cores, "engines": results}
-    if not given.memory:
+    if given.memory:
+        for one in memory:
+            print(f"\nMiB after the warm-up and each epoch: {', '.join(f'{mib:.0f}' for mib in one)}")
+        numbers["memory_mib"] = memory
+    else:
         numbers |= _compare(median, list(names))
     write_json(given.json, numbers)
 
@@ -116,8 +123,7 @@ def _compare(median: dict[str, dict[str, float]], names: list[str]) -> dict[str,
     return {"ratio_to_sequential": ratio, "overhead_fraction": overhead}
 
 
-def _measure(engine: Engine, job: Job, iterations: int) -> dict[str, float]:
-    clock = Clock()
+def _measure(engine: Engine, job: Job, iterations: int, clock: Clock) -> dict[str, float]:
     engine.fuse(job, clock)
     after_first = slice(-job.settings.schedule.epochs, None)
     wall, cpu, memory = clock.wall[after_first], clock.cpu[after_first], clock.memory[after_first]

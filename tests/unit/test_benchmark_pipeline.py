@@ -71,6 +71,9 @@ def test_ray_is_held_against_the_better_sequential_loop_and_the_work_of_one_thre
 def test_where_memory_is_measured_nothing_is_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    numbers = report(tmp_path / "out.json", monkeypatch, "--memory")
+    numbers = report(tmp_path / "out.json", monkeypatch, "--memory", "--epochs", "2", "--repeats", "1")
+    (mib,) = numbers["memory_mib"]
+    assert mib == [300.0 + 2 * epoch for epoch in range(len(mib))]
+    assert len(mib) == 4  # After the warm-up, the epoch that goes ahead, and two.
     assert set(numbers["engines"]) == {"ray"}
     assert "ratio_to_sequential" not in numbers
