@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fusion.colour import COLOUR_TRANSFORMS, HUE
+from fusion.colour import transforms
 from fusion.settings import Settings, setting
 
 ASPECT_RATIO = (3 / 4, 4 / 3)
@@ -133,14 +133,13 @@ def _jitter(images: Tensor, strength: float, probability: float, stream: torch.G
     orders = _uniform((len(images), 4), stream).argsort(dim=1)
     if len(chosen) == 0:
         return images
-    picked = images[chosen].clamp(0, 1)
+    picked, orders = images[chosen].clamp(0, 1), orders[chosen]
+    strengths = torch.cat([factors, hues.unsqueeze(1)], dim=1)[chosen]
     for position in range(4):
-        for transform in range(4):
-            where = (orders[chosen, position] == transform).nonzero().squeeze(1)
-            factor = (hues if transform == HUE else factors[:, min(transform, 2)])[chosen[where]]
-            picked = picked.index_copy(
-                0, where, COLOUR_TRANSFORMS[transform](picked[where], factor.view(-1, 1, 1, 1))
-            )
+        for index, transform in enumerate(transforms(images.shape[1])):
+            where = (orders[:, position] == index).nonzero().squeeze(1)
+            changed = transform(picked[where], strengths[where, index].view(-1, 1, 1, 1))
+            picked = picked.index_copy(0, where, changed)
     return images.index_copy(0, chosen, picked)
 
 

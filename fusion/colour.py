@@ -19,14 +19,12 @@ def contrast(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Blended with the grey image; grey images stay as they are."""
-    return images if images.shape[1] == 1 else _blend(images, grey(images), factor)
+    """Colour images blended with their grey ones."""
+    return _blend(images, grey(images), factor)
 
 
 def hue(images: Tensor, shift: Tensor) -> Tensor:
-    """The hue turned by `shift` of a full circle; grey images stay as they are."""
-    if images.shape[1] == 1:
-        return images
+    """Colour images, their hue turned by `shift` of a full circle."""
     red, green, blue = images.unbind(1)
     value, chroma = images.amax(1), images.amax(1) - images.amin(1)
     safe = torch.where(chroma == 0, 1.0, chroma)
@@ -53,5 +51,6 @@ def _blend(images: Tensor, others: Tensor, factor: Tensor) -> Tensor:
     return (factor * images + (1 - factor) * others).clamp(0, 1)
 
 
-HUE = 3
-COLOUR_TRANSFORMS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (brightness, contrast, saturation, hue)
+def transforms(channels: int) -> tuple[Callable[[Tensor, Tensor], Tensor], ...]:
+    """Those that change images of so many channels."""
+    return (brightness, contrast) if channels == 1 else (brightness, contrast, saturation, hue)

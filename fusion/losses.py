@@ -6,6 +6,7 @@ certain about one of a hundred classes gives finite values and gradients.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,11 +36,13 @@ def mixture_log_probabilities(
 
     A weight is a number, of which zero leaves its teacher out, or one a sample: [batch, 1], above zero.
     """
-    weighted = [
-        F.log_softmax(one.float() / tau, dim=1) + log_of(weight)
+    mixed = [
+        (one.float(), log_of(weight))
         for one, weight in zip(logits, weights, strict=True)
         if isinstance(weight, Tensor) or weight > 0
     ]
+    known = F.log_softmax(torch.stack([one for one, _ in mixed]) / tau, dim=2)
+    weighted = [one + shift for one, (_, shift) in zip(known, mixed, strict=True)]
     return torch.logsumexp(torch.stack(weighted), dim=0)
 
 
@@ -149,15 +152,24 @@ def adversarial(teacher_logits: Tensor, critic_logits: Tensor, *, tau: float) ->
     return -soft_label_kl(teacher_logits, critic_logits, tau=tau)
 
 
+def disagreements(teacher_logits: Tensor, critic_logits: Tensor, *, tau: float) -> Tensor:
+    """`adversarial` of many batches at once, up to rounding: [batches, batch, classes] to [batches]."""
+    return -_divergences(teacher_logits, critic_logits, tau).mean(dim=1)
+
+
 def agreeing_adversarial(teacher_logits: Tensor, critic_logits: Tensor, *, tau: float) -> Tensor:
     """Minus the mean over the batch of the divergences of those images whose class teacher and critic agree
     on, the others counting as zero: L_adv of CMI (Fang et al., IJCAI 2021), so that the images stay what
     they are to show."""
-    teacher = F.log_softmax(teacher_logits.float() / tau, dim=1)
-    critic = F.log_softmax(critic_logits.float() / tau, dim=1)
-    divergences = F.kl_div(critic, teacher, reduction="none", log_target=True).sum(dim=1)
     agree = teacher_logits.argmax(dim=1) == critic_logits.argmax(dim=1)
-    return -(divergences * agree).mean()
+    return -(_divergences(teacher_logits, critic_logits, tau) * agree).mean()
+
+
+def _divergences(teacher_logits: Tensor, critic_logits: Tensor, tau: float) -> Tensor:
+    """`soft_label_kl` of each image: [..., classes] to [...]."""
+    teacher = F.log_softmax(teacher_logits.float() / tau, dim=-1)
+    critic = F.log_softmax(critic_logits.float() / tau, dim=-1)
+    return F.kl_div(critic, teacher, reduction="none", log_target=True).sum(dim=-1)
 
 
 def competitive(teacher_logits: Tensor, critic_logits: Tensor, *, tau: float) -> Tensor:
@@ -193,6 +205,23 @@ def gaussian_nll(prediction: Tensor, target: Tensor, variance: Tensor) -> Tensor
 
     `prediction` and `target` are [batch, channels, height, width].
     """
-    errors = F.mse_loss(prediction.float(), target.float(), reduction="none").mean(dim=(0, 2, 3))
+    errors: Tensor = _MeanSquare.apply(prediction.float() - target.float())  # type: ignore[no-untyped-call]
     variance = variance.float()
     return 0.5 * (errors / variance + variance.log())
+
+
+class _MeanSquare(torch.autograd.Function):
+    """Mean square [channels] of [batch, channels, height, width]; autograd's own gradient has the same bits
+    and takes three passes over the map where this takes one."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor) -> Tensor:
+        ctx.save_for_backward(inputs)
+        return inputs.square().mean(dim=(0, 2, 3))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Tensor:
+        (inputs,) = ctx.saved_tensors
+        count = inputs.numel() // inputs.shape[1]
+        slope = 2.0 * (gradients[0] / count)
+        return torch.mul(inputs, slope.view(1, -1, 1, 1))

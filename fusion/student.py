@@ -11,7 +11,7 @@ from fusion.compute import Compute
 from fusion.critics import Critics, Weights
 from fusion.label_spaces import LabelSpace, at_columns, union_distillation
 from fusion.labelling import label
-from fusion.losses import adversarial, confidence_weights
+from fusion.losses import confidence_weights, disagreements
 from fusion.meter import Meter
 from fusion.method import Method
 from fusion.networks import Classifier, Prediction, frozen
@@ -81,6 +81,7 @@ class Student:
     def begin_iteration(self, iteration: int) -> None:
         """Set the learning rate of `iteration` (from 0) of the main phase, and how its images are seen; keep
         what a critic that lags behind will need."""
+        self.learner.train()
         self.critics.keep(iteration, self.classifier.network)
         self._view = self.view(iteration)
         set_lr(self.optimiser, cosine_lr(self.lr, iteration, self.schedule.iterations))
@@ -97,7 +98,6 @@ class Student:
 
         The weights w_k of the teachers that were asked are made to sum to one.
         """
-        self.learner.train()
         total_weight = sum(self.weights[index] for index in targets)
         weights = {index: self.weights[index] / total_weight for index in targets}
         with self.compute.autocast(self.device):
@@ -142,12 +142,17 @@ class Student:
     def _note_disagreement(self, targets: Mapping[int, Prediction], student_logits: Tensor) -> None:
         """Eq. (5) with the student as critic, on each party's own images and classes; only for the log (the
         paper's Fig. 4)."""
-        shares = student_logits.chunk(len(self.names))
-        for index, target in targets.items():
-            own = target.logits.chunk(len(self.names))[index]
-            critic = at_columns(shares[index], self.space.columns[index])
-            value = adversarial(own, critic, tau=self.method.tau)
-            self.meter.add({f"student/{self.names[index]}/adv": value})
+        share = len(student_logits) // len(self.names)
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for index in targets:
+            alike.setdefault(self.space.columns[index], []).append(index)
+        for columns, members in alike.items():
+            said = [targets[index].logits.narrow(0, index * share, share) for index in members]
+            critic = at_columns(student_logits, columns).split(share)
+            judged = [critic[index] for index in members]
+            values = disagreements(torch.stack(said), torch.stack(judged), tau=self.method.tau)
+            for index, value in zip(members, values, strict=True):
+                self.meter.add({f"student/{self.names[index]}/adv": value})
 
     def _note_weights(self, targets: Mapping[int, Prediction], weights: Mapping[int, float]) -> None:
         """The batch's mean of each teacher's weights; only for the log."""

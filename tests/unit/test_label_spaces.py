@@ -1,5 +1,6 @@
 """Teachers of different classes: formulas against NumPy, and what must stay exactly as it was."""
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 
 from fusion import algorithm, losses
 from fusion.assembly import build_party, build_student, student_spec
+from fusion.compute import Compute
 from fusion.evaluation import class_subsets, ensemble_logits
 from fusion.label_spaces import LabelSpace, label_space, union_distillation
+from fusion.labelling import label
 from fusion.networks import ImageSpec
 from fusion.student import Student
 from fusion.teachers import Teacher
@@ -241,6 +244,25 @@ def test_parties_keep_their_own_classes_and_the_student_has_all(
     assert all(metrics[f"student/party-{index}/adv"] <= 0 for index in (0, 1))
     if weights == "confidence":
         assert metrics["student/party-0/weight"] + metrics["student/party-1/weight"] == pytest.approx(1)
+
+
+def test_the_log_has_how_student_and_teacher_differ_on_each_partys_own_images_and_classes() -> None:
+    classes = ("abcd", "cdef", "abcd", "dcef")
+    teachers = [teacher(index, spec=spec(own)) for index, own in enumerate(classes)]
+    student = build_student(teachers, settings(), CPU)
+    student.begin_iteration(0)
+    images = torch.rand(12, 1, 8, 8)
+    said = {index: label(student.teachers[index], images, Compute()) for index in (0, 2, 3)}  # Not 1.
+    with torch.no_grad():
+        before = copy.deepcopy(student.classifier)(images).logits  # In training, as the student itself.
+    student.learn(images, said)
+    metrics = student.meter.take()
+    assert "student/party-1/adv" not in metrics
+    for index, prediction in said.items():
+        own = slice(3 * index, 3 * index + 3)
+        columns = ["abcdef".index(name) for name in classes[index]]
+        expected = losses.adversarial(prediction.logits[own], before[own][:, columns], tau=student.method.tau)
+        assert metrics[f"student/party-{index}/adv"] == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_the_student_learns_the_conditionals_of_its_teachers() -> None:

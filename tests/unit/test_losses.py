@@ -97,6 +97,13 @@ def test_adversarial_is_minus_the_divergence() -> None:
     assert losses.adversarial(teacher, teacher, tau=3.0).abs() < 1e-6
 
 
+def test_disagreements_are_the_adversarial_losses_of_the_batches() -> None:
+    teachers, critics = torch.randn(2, 3, 5, 4, generator=STREAM)
+    each = [losses.adversarial(*pair, tau=3.0) for pair in zip(teachers, critics, strict=True)]
+    torch.testing.assert_close(losses.disagreements(teachers, critics, tau=3.0), torch.stack(each))
+    assert losses.disagreements(teachers, teachers, tau=3.0).abs().max() < 1e-6
+
+
 def test_competitive_is_one_minus_the_jensen_shannon_divergence() -> None:
     teacher, critic = logits(), logits()
     middle = Categorical(probs=((teacher / 3).softmax(1) + (critic / 3).softmax(1)) / 2)
@@ -144,14 +151,18 @@ def test_negative_activation_is_zero_for_a_dead_map_and_falls_with_any_activatio
     torch.testing.assert_close(losses.negative_activation(-2 * maps), 2 * losses.negative_activation(maps))
 
 
-def test_gaussian_nll_agrees_with_torch() -> None:
+def test_gaussian_nll_and_its_gradients_agree_with_torch() -> None:
     prediction, target = torch.randn(2, 3, 4, 5, 5, generator=STREAM)
     variance = torch.rand(4, generator=STREAM) + 0.1
+    learned = [prediction.requires_grad_(), target.requires_grad_(), variance.requires_grad_()]
     expected = nn.GaussianNLLLoss(reduction="none")(
         prediction, target, variance.view(1, -1, 1, 1).expand_as(target).contiguous()
-    )
+    ).mean(dim=(0, 2, 3))
+    found = losses.gaussian_nll(prediction, target, variance)
+    torch.testing.assert_close(found, expected)
+    weights = torch.tensor([1.0, -2.0, 0.5, 3.0])
     torch.testing.assert_close(
-        losses.gaussian_nll(prediction, target, variance), expected.mean(dim=(0, 2, 3))
+        torch.autograd.grad(found, learned, weights), torch.autograd.grad(expected, learned, weights)
     )
 
 
