@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from orchestrator.errors import UserError
+from orchestrator.own_signals import own_signals
 from orchestrator.placement import Plan, plan_actors
 from orchestrator.sections import EngineSettings
 from orchestrator.tracking import first_line
@@ -51,19 +52,21 @@ def cluster(engine: EngineSettings) -> Iterator[set[str]]:
             environment["py_modules"] = [str(ROOT / name) for name in ("fusion", "actors", "orchestrator")]
         _check_reachable(address)
         try:
-            ray.init(address=address, runtime_env=environment, **common)
+            with own_signals():
+                ray.init(address=address, runtime_env=environment, **common)
         except (ConnectionError, ValueError, RuntimeError, RayError) as error:
             raise UserError(f"engine.address: no Ray cluster at {address} ({first_line(error)})") from error
     else:
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        ray.init(
-            address="local",
-            # Ray Train's clean-up asks the dashboard.
-            include_dashboard=engine.student_workers > 1,
-            object_store_memory=PRIVATE_OBJECT_STORE_BYTES,
-            runtime_env={"env_vars": variables},
-            **common,
-        )
+        with own_signals():
+            ray.init(
+                address="local",
+                # Ray Train's clean-up asks the dashboard.
+                include_dashboard=engine.student_workers > 1,
+                object_store_memory=PRIVATE_OBJECT_STORE_BYTES,
+                runtime_env={"env_vars": variables},
+                **common,
+            )
     try:
         yield check_versions() if address else set()
     finally:

@@ -129,9 +129,11 @@ def test_a_killed_run_on_ray_is_gone_on_with_elsewhere(tmp_path: Path, undisturb
     # With another number of actors and another prefetch depth, stopped again, then in one process.
     again = Driver(tmp_path, "--resume", str(run), "engine.party_actors=1", "engine.prefetch=0")
     again.wait_until(newest_is(run, reached + 1))
+    # To its process group, of which Ray's own processes are not: without its store Ray ends a driver at once.
     code, _, errors = again.end(signal.SIGTERM)
     assert code == 143, errors
     assert f"to go on: dfmf fuse --resume {run}" in errors
+    assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
     fuse(None, "engine.mode=local", resume=run)
     assert_same(run, undisturbed)
 
