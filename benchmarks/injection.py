@@ -1,7 +1,5 @@
 """Doing harm to a run's processes, and waiting for the right moment."""
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +10,7 @@ from fusion.epoch import EpochReport
 
 Harm = Callable[[], None]
 START_SECONDS = 60.0
-"""How long a process that was killed a moment ago may take to be there again."""
+"""How long a process may take to be there, or to be gone."""
 
 
 def processes(kind: str) -> list[psutil.Process]:
@@ -27,15 +25,17 @@ def processes(kind: str) -> list[psutil.Process]:
     return sorted(found, key=lambda one: one.create_time())
 
 
-def send(kind: str, number: int) -> Harm:
-    """Send a signal to the oldest of them."""
-    return lambda: os.kill(processes(kind)[0].pid, number)
+def oldest(kind: str) -> psutil.Process:
+    """Of these processes; waits for one."""
+    deadline = time.monotonic() + START_SECONDS
+    while not (found := processes(kind)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found[0]
 
 
 def kill(kind: str) -> Harm:
-    """As the kernel does when memory runs out. The next kill hits another one: this one is the newest when it
-    is there again."""
-    return send(kind, signal.SIGKILL)
+    """As the kernel does when memory runs out, the oldest; when it is there again, it is the newest."""
+    return lambda: _kill(oldest(kind))
 
 
 def kill_newest(kind: str, count: int) -> Harm:
@@ -45,14 +45,20 @@ def kill_newest(kind: str, count: int) -> Harm:
         deadline = time.monotonic() + START_SECONDS
         while len(found := processes(kind)) < count and time.monotonic() < deadline:
             time.sleep(0.1)
-        os.kill(found[-1].pid, signal.SIGKILL)
+        _kill(found[-1])
 
     return harm
 
 
+def _kill(one: psutil.Process) -> None:
+    """And wait until it is gone, so that the next harm, which may come at once, hits another one."""
+    one.kill()
+    one.wait(START_SECONDS)
+
+
 def freeze(kind: str) -> Harm:
     """As a GPU that hangs does; Ray does not notice."""
-    return send(kind, signal.SIGSTOP)
+    return lambda: oldest(kind).suspend()
 
 
 class Injector:

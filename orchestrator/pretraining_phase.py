@@ -58,6 +58,7 @@ class Teaching:
         self._lost_at: float | None = None
         self._watch = Watch({self._name: actor}, settings, course.said)
         self.call = self._begun()
+        """The lesson; of an actor that was lost, whether it is there again."""
 
     @property
     def epochs(self) -> int:
@@ -74,12 +75,16 @@ class Teaching:
         if not ray.wait([self.call], timeout=0)[0]:
             return None
         try:
-            return to_tensors(ray.get(self.call))
+            found = ray.get(self.call)
         except LOST as error:
-            self._begin_again(error)
+            self._wait_for_it(error)
             return None
         except RayError:
-            return to_tensors(get(self.call))
+            found = get(self.call)
+        if self._lost_at is None:
+            return to_tensors(found)
+        self._lost_at, self.call = None, self._begun()
+        return None
 
     def end(self) -> None:
         """Have the actor make room."""
@@ -91,9 +96,10 @@ class Teaching:
             one.name, one.network, one.spec, one.train, course.recipe, course.seed
         )
 
-    def _begin_again(self, error: RayError) -> None:
+    def _wait_for_it(self, error: RayError) -> None:
+        """Given the lesson before it is there again, it would lose that too: two restarts for one loss."""
         now = time.monotonic()
-        if self._lost_at is None or self._watch.heard(self._name) is not None:
+        if self._lost_at is None:
             self._restarts.note(self._name, describe(error))
             self._lost_at = now
         elif isinstance(error, ActorDiedError):  # Ray starts an actor again as often as it must.
@@ -101,7 +107,7 @@ class Teaching:
         elif now - self._lost_at > self._settings.wait_seconds:
             raise never_came(self._name, self._settings) from error
         self._watch.forget(self._name)
-        self.call = self._begun()
+        self.call = self._actor.pulse.remote()
 
 
 def _hand_over(at_work: dict[int, Teaching], course: Course) -> None:

@@ -16,6 +16,7 @@ from orchestrator.waiting import ActorLost
 
 GONE = ActorUnavailableError("restarting", b"1" * 16)
 DEAD = ActorDiedError()
+PULSE = (0, False)
 
 
 def lesson(name: str) -> Any:
@@ -96,23 +97,17 @@ def test_more_places_than_lessons(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Watched:
-    """A `Watch` that has heard what is laid down."""
+    """A `Watch` that hears nothing."""
 
-    def __init__(self, *_: Any) -> None:
-        self.epochs: int | None = None
+    def __init__(self, *_: Any) -> None: ...
 
-    def look(self) -> None:
-        """Nothing is seen."""
+    def look(self) -> None: ...
 
-    def heard(self, name: str) -> int | None:
-        return self.epochs
-
-    def forget(self, name: str) -> None:
-        self.epochs = None
+    def forget(self, name: str) -> None: ...
 
 
 def teaching(monkeypatch: pytest.MonkeyPatch, results: list[Any], **settings: Any) -> tuple[Any, list[str]]:
-    """One whose calls come to `results`; and what is said."""
+    """One whose calls come to `results`, each a pulse or a lesson; and what is said."""
 
     def get(_: Any) -> Any:
         result = results.pop(0)
@@ -124,28 +119,33 @@ def teaching(monkeypatch: pytest.MonkeyPatch, results: list[Any], **settings: An
     fake = SimpleNamespace(wait=lambda calls, **_: (calls, []), get=get, kill=lambda _: None)
     monkeypatch.setattr(pretraining_phase, "ray", fake)
     monkeypatch.setattr(pretraining_phase, "Watch", Watched)
-    actor: Any = SimpleNamespace(train=SimpleNamespace(remote=lambda *_: object()))
+    actor: Any = SimpleNamespace(
+        train=SimpleNamespace(remote=lambda *_: "lesson"), pulse=SimpleNamespace(remote=lambda: "pulse")
+    )
     course: Any = SimpleNamespace(recipe=None, seed=0, said=said.append)
     return Teaching(actor, lesson("a"), course, EngineSettings(**settings)), said
 
 
-def test_a_lesson_that_is_lost_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, said = teaching(monkeypatch, [GONE, GONE, {}])
-    first = one.call
-    assert one.result() is None
-    assert one.call is not first
-    assert one.result() is None, "it had not begun yet: that is the same loss"
+def test_a_lesson_that_is_lost_is_begun_again_when_its_actor_is_there_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Until then, however often it is asked for, it is one loss."""
+    one, said = teaching(monkeypatch, [GONE, GONE, GONE, PULSE, GONE, PULSE, {}])
+    calls = []
+    while (found := one.result()) is None:
+        calls.append(one.call)
+    assert found == {}
+    assert calls == ["pulse", "pulse", "pulse", "lesson", "pulse", "lesson"]
     assert said == [
-        "the pretraining of a failed: died and is being started again; restart 1 of at most 10",
+        f"the pretraining of a failed: died and is being started again; restart {number} of at most 10"
+        for number in (1, 2)
     ]
-    assert one.result() == {}
 
 
 def test_one_that_is_lost_too_often_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, said = teaching(monkeypatch, [GONE] * 3, restarts=2)
-    for _ in range(2):
+    one, said = teaching(monkeypatch, [GONE, PULSE, GONE, PULSE, GONE], restarts=2)
+    for _ in range(4):
         assert one.result() is None
-        one._watch.epochs = 0
     with pytest.raises(ActorLost, match=r"^the pretraining of a failed: .*restarted 2 times"):
         one.result()
     assert len(said) == 2
